@@ -1,0 +1,40 @@
+import { z } from 'zod';
+
+/** How a deployment runs. Source: API.md "Deployments". Durations in seconds. */
+export const DeploymentOptions = z.object({
+  rolling_divisor: z.number().int(),
+  rolling_pause: z.number().int(),
+  ordered_pause: z.number().int(),
+  /** Servers that may fail before it stops. */
+  max_failures: z.number().int(),
+  on_failure: z.enum(['stop']),
+  /** Servers worked on at once. */
+  concurrency: z.number().int(),
+});
+export type DeploymentOptions = z.infer<typeof DeploymentOptions>;
+
+/** What the operator asked for, by name, and what it came to. */
+export const DeploymentTarget = z.object({
+  style: z.enum(['manual', 'group']),
+  environments: z.array(z.string()),
+  groups: z.array(z.string()),
+  servers: z.array(z.string()),
+  gitdeploys: z.array(z.string()),
+});
+export type DeploymentTarget = z.infer<typeof DeploymentTarget>;
+
+/** How the files of a gitrepo branch change, with sizes in bytes. */
+export const ChangedFiles = z.object({
+  added: z.number().int(),
+  modified: z.number().int(),
+  deleted: z.number().int(),
+  /** The first changed files, sorted by path; the counts above cover all of them. */
+  files: z.array(
+    z.object({
+      path: z.string(),
+      change: z.enum(['added', 'modified', 'deleted']),
+      bytes: z.number(),
+    }),
+  ),
+});
+export type ChangedFiles = z.infer<typeof ChangedFiles>;

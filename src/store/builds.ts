@@ -1,0 +1,149 @@
+import { z } from 'zod';
+import { AppError, type ErrorBody } from '../domain/errors.ts';
+import { type Db, insertUnique } from './database.ts';
+import { type Build, type Package, Prisma } from './generated/client.ts';
+import { toJson } from './json.ts';
+import { byName, type Page } from './paging.ts';
+
+export type BuildRow = Build & { readonly packages: Package[] };
+
+export const Attributes = z.record(z.string(), z.unknown());
+export type Attributes = z.infer<typeof Attributes>;
+
+/** What an upload that has reached the spool tells about itself. */
+export interface UploadedArchive {
+  readonly fileType: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+/** A package as the depot has cut it. */
+export interface StoredPackage {
+  readonly name: string;
+  readonly tree: string;
+  readonly files: number;
+  readonly bytes: number;
+}
+
+const withPackages = { packages: { orderBy: { name: 'asc' } } } as const;
+
+export function listBuilds(db: Db, applicationId: string, page: Page): Promise<BuildRow[]> {
+  const { where, ...order } = byName(page);
+  return db.build.findMany({ where: { applicationId, ...where }, ...order, include: withPackages });
+}
+
+export function findBuild(db: Db, applicationId: string, name: string): Promise<BuildRow | null> {
+  return db.build.findUnique({
+    where: { applicationId_name: { applicationId, name } },
+    include: withPackages,
+  });
+}
+
+export function findBuildById(db: Db, id: string): Promise<BuildRow | null> {
+  return db.build.findUnique({ where: { id }, include: withPackages });
+}
+
+/** @throws {AppError} `already_exists` */
+export function insertBuild(
+  db: Db,
+  build: { applicationId: string; name: string; attributes: Attributes },
+): Promise<BuildRow> {
+  return insertUnique(
+    db.build.create({
+      data: { ...build, attributes: toJson(build.attributes) },
+      include: withPackages,
+    }),
+    () =>
+      new AppError(
+        'already_exists',
+        `Build \`${build.name}\` exists already. Nothing was changed.`,
+      ),
+  );
+}
+
+export async function replaceBuildAttributes(
+  db: Db,
+  id: string,
+  attributes: Attributes,
+): Promise<void> {
+  await db.build.update({ where: { id }, data: { attributes: toJson(attributes) } });
+}
+
+/** Takes a build from `created` or `failed` to `storing`. False if it is in another state. */
+export async function startStoringBuild(
+  db: Db,
+  id: string,
+  upload: UploadedArchive,
+): Promise<boolean> {
+  const { count } = await db.build.updateMany({
+    where: { id, state: { in: ['created', 'failed'] } },
+    data: {
+      state: 'storing',
+      fileType: upload.fileType,
+      sizeBytes: upload.sizeBytes,
+      sha256: upload.sha256,
+      error: Prisma.DbNull,
+    },
+  });
+  return count === 1;
+}
+
+/** Takes a build from `storing` to `stored` with its packages. False if it is in another state. */
+export async function finishStoringBuild(
+  tx: Db,
+  id: string,
+  packages: readonly StoredPackage[],
+): Promise<boolean> {
+  const { count } = await tx.build.updateMany({
+    where: { id, state: 'storing' },
+    data: { state: 'stored', storedAt: new Date(), error: Prisma.DbNull },
+  });
+  if (count === 0) return false;
+  await tx.package.createMany({
+    data: packages.map((p) => ({
+      buildId: id,
+      name: p.name,
+      tree: p.tree,
+      fileCount: p.files,
+      sizeBytes: p.bytes,
+    })),
+  });
+  return true;
+}
+
+/** Takes a build from `storing` to `failed`; it may be uploaded again. */
+export async function failStoringBuild(db: Db, id: string, error: ErrorBody): Promise<void> {
+  await db.build.updateMany({
+    where: { id, state: 'storing' },
+    data: { state: 'failed', error: toJson(error) },
+  });
+}
+
+export async function deleteBuildRow(db: Db, id: string): Promise<void> {
+  await db.build.delete({ where: { id } });
+}
+
+/** Where a build is needed: the servers that run it, and the deployments under way. */
+export async function findBuildUses(
+  db: Db,
+  id: string,
+): Promise<{ servers: string[]; deployments: string[] }> {
+  const [installations, deployments] = await Promise.all([
+    db.installation.findMany({
+      where: { deployedBuildId: id },
+      select: { server: { select: { name: true } } },
+      distinct: ['serverId'],
+    }),
+    db.deployment.findMany({
+      where: {
+        buildId: id,
+        status: { in: ['queued', 'preparing', 'running', 'paused', 'rolling_back'] },
+      },
+      select: { id: true },
+    }),
+  ]);
+  return {
+    servers: installations.map((i) => i.server.name).sort(),
+    deployments: deployments.map((d) => d.id),
+  };
+}

@@ -1,0 +1,123 @@
+import { PrismaPg } from '@prisma/adapter-pg';
+import { AppError } from '../domain/errors.ts';
+import { Prisma, PrismaClient } from './generated/client.ts';
+
+/** What store functions run on: the database, or a transaction of it. */
+export type Db = Prisma.TransactionClient;
+
+/** The database with its pool of connections. Only the store looks inside. */
+export interface Database {
+  readonly db: Db;
+  /**
+   * Runs `work` in one transaction: all of it is kept, or, if it throws, nothing.
+   * Every store call inside must be given the `tx`.
+   */
+  transaction<T>(work: (tx: Db) => Promise<T>): Promise<T>;
+  /** @throws {AppError} `service_unavailable` if PostgreSQL does not answer */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly databaseUrl: string;
+  /** Connections of this process at most. Default 10. */
+  readonly maxConnections?: number;
+}
+
+export function openDatabase({ databaseUrl, maxConnections = 10 }: DatabaseOptions): Database {
+  const adapter = new PrismaPg(
+    { connectionString: databaseUrl, max: maxConnections, connectionTimeoutMillis: 5000 },
+    // An idle connection that breaks is replaced by the pool; the next query reports what matters.
+    { onPoolError: () => {}, onConnectionError: () => {} },
+  );
+  const client = new PrismaClient({ adapter, errorFormat: 'minimal' });
+  const db = client.$extends({
+    query: {
+      $allOperations: async ({ args, query }) => {
+        try {
+          return await query(args);
+        } catch (error) {
+          throw translateError(error);
+        }
+      },
+    },
+  });
+  return {
+    // The extension changes no types that the store uses.
+    db: db as unknown as Db,
+    transaction: async (work) => {
+      try {
+        return await db.$transaction((tx) => work(tx as unknown as Db), {
+          maxWait: 10_000,
+          timeout: 60_000,
+        });
+      } catch (error) {
+        throw translateError(error);
+      }
+    },
+    ping: async () => {
+      await db.$queryRaw`select 1`;
+    },
+    close: () => client.$disconnect(),
+  };
+}
+
+/** True if the database refused a row because another one has its unique key. */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002';
+}
+
+/** True if the database refused to delete or change a row because others refer to it. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  return (
+    error instanceof Prisma.PrismaClientKnownRequestError &&
+    (error.code === 'P2003' || error.code === 'P2014')
+  );
+}
+
+/** Runs `insert`, and throws `conflict()` instead if a row with the same unique key came first. */
+export async function insertUnique<T>(insert: Promise<T>, conflict: () => AppError): Promise<T> {
+  try {
+    return await insert;
+  } catch (error) {
+    throw isUniqueViolation(error) ? conflict() : error;
+  }
+}
+
+const UNREACHABLE_CODES = new Set([
+  'P1000',
+  'P1001',
+  'P1002',
+  'P1003',
+  'P1008',
+  'P1011',
+  'P1017',
+  'P2024',
+  'P2037',
+]);
+const UNREACHABLE_TEXT =
+  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|the database system is|timeout exceeded when trying to connect|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
+
+function translateError(error: unknown): unknown {
+  if (error instanceof AppError) return error;
+  const code =
+    error instanceof Prisma.PrismaClientKnownRequestError
+      ? error.code
+      : error instanceof Prisma.PrismaClientInitializationError
+        ? (error.errorCode ?? 'P1001')
+        : '';
+  const text = error instanceof Error ? `${error.message} ${causeText(error)}` : '';
+  if (UNREACHABLE_CODES.has(code) || UNREACHABLE_TEXT.test(text)) {
+    return new AppError(
+      'service_unavailable',
+      'The database does not answer. Nothing was changed; try again when it is back (see /readyz).',
+      { cause: error, retryable: true },
+    );
+  }
+  return error;
+}
+
+function causeText(error: Error): string {
+  const meta = 'meta' in error ? JSON.stringify(error.meta) : '';
+  return `${meta} ${error.cause instanceof Error ? error.cause.message : ''}`;
+}

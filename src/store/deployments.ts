@@ -1,0 +1,262 @@
+import type { Batch as PlannedBatch } from '../domain/batches.ts';
+import { ChangedFiles, DeploymentOptions, DeploymentTarget } from '../domain/deployment-options.ts';
+import type { ErrorBody } from '../domain/errors.ts';
+import type { Db } from './database.ts';
+import {
+  type Batch,
+  type BatchStatus,
+  type Deployment,
+  type DeploymentCommit,
+  type DeploymentStatus,
+  Prisma,
+  type Step,
+  type StepStatus,
+} from './generated/client.ts';
+import { fromJson, toJson } from './json.ts';
+
+export type StepRow = Step;
+export type BatchRow = Batch & { readonly steps: Step[] };
+export type CommitRow = Omit<DeploymentCommit, 'changedFiles'> & {
+  readonly changedFiles: ChangedFiles;
+};
+export type DeploymentHead = Omit<Deployment, 'target' | 'options'> & {
+  readonly target: DeploymentTarget;
+  readonly options: DeploymentOptions;
+};
+export type DeploymentRow = DeploymentHead & {
+  readonly commits: CommitRow[];
+  readonly batches: BatchRow[];
+};
+
+export const ACTIVE_STATUSES: readonly DeploymentStatus[] = [
+  'queued',
+  'preparing',
+  'running',
+  'paused',
+  'rolling_back',
+];
+
+export interface NewDeployment {
+  readonly applicationId: string;
+  readonly build: { readonly id: string; readonly name: string };
+  readonly username: string;
+  readonly reason: string | null;
+  readonly target: DeploymentTarget;
+  readonly options: DeploymentOptions;
+  readonly batches: readonly PlannedBatch[];
+  /** Ids of the names that the batches speak of. */
+  readonly serverIds: ReadonlyMap<string, string>;
+  readonly gitdeployIds: ReadonlyMap<string, string>;
+}
+
+const idOf = (ids: ReadonlyMap<string, string>, name: string): string => {
+  const id = ids.get(name);
+  if (id === undefined) throw new Error(`the plan names ${name}, which the snapshot does not have`);
+  return id;
+};
+
+const head = (row: Deployment): DeploymentHead => ({
+  ...row,
+  target: fromJson(DeploymentTarget, row.target),
+  options: fromJson(DeploymentOptions, row.options),
+});
+
+/** Stores a deployment with its whole plan. */
+export async function insertDeployment(tx: Db, deployment: NewDeployment): Promise<DeploymentHead> {
+  const row = await tx.deployment.create({
+    data: {
+      applicationId: deployment.applicationId,
+      buildId: deployment.build.id,
+      buildName: deployment.build.name,
+      username: deployment.username,
+      reason: deployment.reason,
+      target: toJson(deployment.target),
+      options: toJson(deployment.options),
+    },
+  });
+  const batches = await tx.batch.createManyAndReturn({
+    data: deployment.batches.map((b) => ({
+      deploymentId: row.id,
+      index: b.index,
+      slice: b.slice,
+      level: b.level,
+      ordered: b.ordered,
+      pauseAfterSeconds: b.pauseAfterSeconds,
+    })),
+    select: { id: true, index: true },
+  });
+  const batchIds = new Map(batches.map((b) => [b.index, b.id]));
+  await tx.step.createMany({
+    data: deployment.batches.flatMap((b) =>
+      b.pairs.map((pair) => ({
+        batchId: batchIds.get(b.index) ?? '',
+        deploymentId: row.id,
+        serverId: idOf(deployment.serverIds, pair.server),
+        serverName: pair.server,
+        gitdeployId: idOf(deployment.gitdeployIds, pair.gitdeploy),
+        gitdeployName: pair.gitdeploy,
+      })),
+    ),
+  });
+  return head(row);
+}
+
+/** Deployments of an application, newest first, after (older than) the one with the id `after`. */
+export async function listDeployments(
+  db: Db,
+  applicationId: string,
+  page: { limit?: number | undefined; after?: string | undefined },
+): Promise<DeploymentHead[]> {
+  const rows = await db.deployment.findMany({
+    where: { applicationId, ...(page.after === undefined ? {} : { id: { lt: page.after } }) },
+    orderBy: { id: 'desc' },
+    ...(page.limit === undefined ? {} : { take: page.limit + 1 }),
+  });
+  return rows.map(head);
+}
+
+/** One deployment with its commits, batches and steps, in the order in which they run. */
+export async function findDeployment(db: Db, id: string): Promise<DeploymentRow | null> {
+  const row = await db.deployment.findUnique({
+    where: { id },
+    include: {
+      commits: { orderBy: [{ gitrepoName: 'asc' }, { branch: 'asc' }] },
+      batches: {
+        orderBy: { index: 'asc' },
+        include: { steps: { orderBy: [{ serverName: 'asc' }, { gitdeployName: 'asc' }] } },
+      },
+    },
+  });
+  if (row === null) return null;
+  return {
+    ...head(row),
+    commits: row.commits.map((c) => ({
+      ...c,
+      changedFiles: fromJson(ChangedFiles, c.changedFiles),
+    })),
+    batches: row.batches,
+  };
+}
+
+/** How many steps of each status the given deployments have. */
+export async function countSteps(
+  db: Db,
+  deploymentIds: readonly string[],
+): Promise<ReadonlyMap<string, Partial<Record<StepStatus, number>>>> {
+  const groups = await db.step.groupBy({
+    by: ['deploymentId', 'status'],
+    where: { deploymentId: { in: [...deploymentIds] } },
+    _count: true,
+  });
+  const counts = new Map<string, Partial<Record<StepStatus, number>>>();
+  for (const g of groups) {
+    counts.set(g.deploymentId, { ...counts.get(g.deploymentId), [g.status]: g._count });
+  }
+  return counts;
+}
+
+export async function countActiveDeployments(db: Db, applicationId: string): Promise<number> {
+  return db.deployment.count({ where: { applicationId, status: { in: [...ACTIVE_STATUSES] } } });
+}
+
+/** The deployments under way whose steps touch a gitdeploy or a server. */
+export async function findActiveDeploymentsOf(
+  db: Db,
+  of: { gitdeployId: string } | { serverId: string },
+): Promise<string[]> {
+  const steps = await db.step.findMany({
+    where: { ...of, batch: { deployment: { status: { in: [...ACTIVE_STATUSES] } } } },
+    select: { deploymentId: true },
+    distinct: ['deploymentId'],
+  });
+  return steps.map((s) => s.deploymentId);
+}
+
+/** Moves a deployment on. False if it is in none of the statuses `from`. */
+export async function moveDeployment(
+  db: Db,
+  id: string,
+  move: {
+    from: readonly DeploymentStatus[];
+    to: DeploymentStatus;
+    startedAt?: Date;
+    finishedAt?: Date;
+    error?: ErrorBody;
+  },
+): Promise<boolean> {
+  const { count } = await db.deployment.updateMany({
+    where: { id, status: { in: [...move.from] } },
+    data: {
+      status: move.to,
+      ...(move.startedAt === undefined ? {} : { startedAt: move.startedAt }),
+      ...(move.finishedAt === undefined ? {} : { finishedAt: move.finishedAt }),
+      ...(move.error === undefined ? {} : { error: toJson(move.error) }),
+    },
+  });
+  return count === 1;
+}
+
+/** Records the commit of a branch; a deployment that is taken up again finds it and makes no second one. */
+export async function insertDeploymentCommit(
+  tx: Db,
+  commit: {
+    deploymentId: string;
+    gitrepoId: string;
+    gitrepoName: string;
+    branch: string;
+    commit: string;
+    changedFiles: ChangedFiles;
+  },
+): Promise<void> {
+  await tx.deploymentCommit.create({
+    data: { ...commit, changedFiles: toJson(commit.changedFiles) },
+  });
+}
+
+export async function moveBatch(
+  db: Db,
+  id: string,
+  to: BatchStatus,
+  times: { startedAt?: Date; finishedAt?: Date } = {},
+): Promise<void> {
+  await db.batch.update({ where: { id }, data: { status: to, ...times } });
+}
+
+/** Marks what will not run any more: the pending steps and batches of a deployment that stopped. */
+export async function skipPending(tx: Db, deploymentId: string): Promise<void> {
+  await tx.step.updateMany({
+    where: { deploymentId, status: 'pending' },
+    data: { status: 'skipped' },
+  });
+  await tx.batch.updateMany({
+    where: { deploymentId, status: 'pending' },
+    data: { status: 'skipped' },
+  });
+}
+
+export async function startStep(
+  db: Db,
+  id: string,
+  values: { fromCommit: string; toCommit: string },
+): Promise<void> {
+  await db.step.update({
+    where: { id },
+    data: { status: 'running', startedAt: new Date(), attempts: { increment: 1 }, ...values },
+  });
+}
+
+export async function finishStep(
+  db: Db,
+  id: string,
+  values: { status: 'succeeded' | 'failed' | 'skipped'; error?: ErrorBody; logExcerpt?: string },
+): Promise<void> {
+  const { error, ...rest } = values;
+  await db.step.update({
+    where: { id },
+    data: {
+      ...rest,
+      finishedAt: new Date(),
+      error: error === undefined ? Prisma.DbNull : toJson(error),
+    },
+  });
+}

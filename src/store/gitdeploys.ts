@@ -1,0 +1,145 @@
+import { AppError } from '../domain/errors.ts';
+import { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-options.ts';
+import type { Attributes } from './builds.ts';
+import { type Db, insertUnique } from './database.ts';
+import type { Gitdeploy, Prisma } from './generated/client.ts';
+import { fromJson, toJson } from './json.ts';
+import { byName, type Page } from './paging.ts';
+
+type Row = Gitdeploy & {
+  gitrepo: { name: string };
+  installations: { server: { name: string } }[];
+};
+export type GitdeployRow = Omit<Row, 'options' | 'actions'> & {
+  readonly options: GitdeployOptions;
+  readonly actions: GitdeployActions;
+};
+
+export interface GitdeployValues {
+  readonly packageName: string;
+  readonly path: string;
+  readonly gitrepoId: string;
+  readonly branch: string;
+  readonly attributes: Attributes;
+  readonly options: GitdeployOptions;
+  readonly actions: GitdeployActions;
+}
+
+const include = {
+  gitrepo: { select: { name: true } },
+  installations: {
+    select: { server: { select: { name: true } } },
+    orderBy: { server: { name: 'asc' } },
+  },
+} as const;
+
+// JSON columns hold actions as [id, form] pairs: PostgreSQL's jsonb does not keep the order of keys, and
+// states run in the order in which they are written.
+const parsed = (row: Row): GitdeployRow => ({
+  ...row,
+  options: fromJson(GitdeployOptions, row.options),
+  actions: unpairActions(row.actions),
+});
+
+export async function listGitdeploys(
+  db: Db,
+  applicationId: string,
+  page: Page,
+): Promise<GitdeployRow[]> {
+  const { where, ...order } = byName(page);
+  const rows = await db.gitdeploy.findMany({
+    where: { applicationId, ...where },
+    ...order,
+    include,
+  });
+  return rows.map(parsed);
+}
+
+export async function findGitdeploy(
+  db: Db,
+  applicationId: string,
+  name: string,
+): Promise<GitdeployRow | null> {
+  const row = await db.gitdeploy.findUnique({
+    where: { applicationId_name: { applicationId, name } },
+    include,
+  });
+  return row === null ? null : parsed(row);
+}
+
+export async function findGitdeploysById(db: Db, ids: readonly string[]): Promise<GitdeployRow[]> {
+  return (await db.gitdeploy.findMany({ where: { id: { in: [...ids] } }, include })).map(parsed);
+}
+
+/** @throws {AppError} `already_exists` */
+export async function insertGitdeploy(
+  db: Db,
+  gitdeploy: { applicationId: string; name: string } & GitdeployValues,
+): Promise<GitdeployRow> {
+  const { applicationId, name, ...values } = gitdeploy;
+  const row = await insertUnique(
+    db.gitdeploy.create({ data: { applicationId, name, ...columns(values) }, include }),
+    () =>
+      new AppError('already_exists', `Gitdeploy \`${name}\` exists already. Nothing was changed.`),
+  );
+  return parsed(row);
+}
+
+export async function updateGitdeploy(
+  db: Db,
+  id: string,
+  values: GitdeployValues,
+): Promise<GitdeployRow> {
+  return parsed(await db.gitdeploy.update({ where: { id }, data: columns(values), include }));
+}
+
+export async function deleteGitdeploy(db: Db, id: string): Promise<void> {
+  await db.gitdeploy.delete({ where: { id } });
+}
+
+/** The groups that name a gitdeploy. */
+export async function findGitdeployGroups(db: Db, id: string): Promise<string[]> {
+  const rows = await db.groupGitdeploy.findMany({
+    where: { gitdeployId: id },
+    select: { group: { select: { name: true } } },
+  });
+  return rows.map((r) => r.group.name).sort();
+}
+
+/** The gitdeploys that use a gitrepo. */
+export async function findGitrepoUses(db: Db, gitrepoId: string): Promise<string[]> {
+  const rows = await db.gitdeploy.findMany({
+    where: { gitrepoId },
+    select: { name: true },
+    orderBy: { name: 'asc' },
+  });
+  return rows.map((r) => r.name);
+}
+
+function columns(
+  values: GitdeployValues,
+): Omit<Prisma.GitdeployUncheckedCreateInput, 'name' | 'applicationId'> {
+  return {
+    ...values,
+    attributes: toJson(values.attributes),
+    options: toJson(values.options),
+    actions: toJson({
+      prepull: Object.entries(values.actions.prepull),
+      postpull: Object.entries(values.actions.postpull),
+    }),
+  };
+}
+
+function unpairActions(column: unknown): GitdeployActions {
+  return fromJson(GitdeployActions, mapValues(column));
+}
+
+function mapValues(column: unknown): Record<string, unknown> {
+  if (typeof column !== 'object' || column === null) return {};
+  return Object.fromEntries(
+    Object.entries(column).map(([key, pairs]) => [
+      key,
+      Array.isArray(pairs) ? Object.fromEntries(pairs) : pairs,
+    ]),
+  );
+}

@@ -1,0 +1,153 @@
+import type { Db } from './database.ts';
+import type { Drift, Installation } from './generated/client.ts';
+
+export type InstallationRow = Installation;
+
+/** An installation with what the census tells of it. */
+export interface CensusRow {
+  readonly server: string;
+  readonly environment: string;
+  readonly gitdeploy: string;
+  readonly committed: string | null;
+  readonly deployed: string | null;
+  readonly deployedCommit: string;
+  readonly deployedAt: Date | null;
+  readonly deploymentId: string | null;
+  readonly drift: Drift;
+  readonly observedAt: Date | null;
+}
+
+/** All pairs of an application for the census, sorted by server and gitdeploy, read `pageSize` servers at a time. */
+export async function* readCensus(
+  db: Db,
+  filter: { applicationId: string; environment?: string | undefined; server?: string | undefined },
+): AsyncGenerator<CensusRow[]> {
+  const pageSize = 1000;
+  let after: { server: string; gitdeploy: string } | null = null;
+  for (;;) {
+    const rows: CensusRow[] = await db.$queryRaw<CensusRow[]>`
+      select s.name as "server", s.environment, g.name as "gitdeploy",
+             cb.name as "committed", db.name as "deployed",
+             i.deployed_commit as "deployedCommit", i.deployed_at as "deployedAt",
+             i.deployment_id::text as "deploymentId", i.drift::text as "drift", i.observed_at as "observedAt"
+        from installations i
+        join gitdeploys g on g.id = i.gitdeploy_id
+        join servers s on s.id = i.server_id
+        left join gitrepo_branches b on b.gitrepo_id = g.gitrepo_id and b.name = g.branch
+        left join builds cb on cb.id = b.committed_build_id
+        left join builds db on db.id = i.deployed_build_id
+       where g.application_id = ${filter.applicationId}::uuid
+         and (${filter.environment ?? null}::text is null or s.environment = ${filter.environment ?? null})
+         and (${filter.server ?? null}::text is null or s.name = ${filter.server ?? null})
+         and (${after?.server ?? null}::text is null
+              or (s.name collate "C", g.name collate "C")
+               > (${after?.server ?? ''} collate "C", ${after?.gitdeploy ?? ''} collate "C"))
+       order by s.name collate "C", g.name collate "C"
+       limit ${pageSize}`;
+    if (rows.length > 0) yield rows;
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < pageSize) return;
+    after = { server: last.server, gitdeploy: last.gitdeploy };
+  }
+}
+
+/** Which gitdeploys of an application are initialized on which servers, by name. */
+export async function listInstallationPairs(
+  db: Db,
+  applicationId: string,
+): Promise<{ server: string; gitdeploy: string; environment: string }[]> {
+  return db.$queryRaw`
+    select s.name as "server", g.name as "gitdeploy", s.environment
+      from installations i
+      join gitdeploys g on g.id = i.gitdeploy_id
+      join servers s on s.id = i.server_id
+     where g.application_id = ${applicationId}::uuid
+     order by s.name collate "C", g.name collate "C"`;
+}
+
+/** The installations of one server, as `{application, gitdeploy, path}`. */
+export async function listServerInstallations(
+  db: Db,
+  serverId: string,
+): Promise<{ application: string; gitdeploy: string; path: string }[]> {
+  return db.$queryRaw`
+    select a.name as "application", g.name as "gitdeploy", g.path
+      from installations i
+      join gitdeploys g on g.id = i.gitdeploy_id
+      join applications a on a.id = g.application_id
+     where i.server_id = ${serverId}::uuid
+     order by a.name collate "C", g.name collate "C"`;
+}
+
+export function findInstallation(
+  db: Db,
+  pair: { gitdeployId: string; serverId: string },
+): Promise<InstallationRow | null> {
+  return db.installation.findUnique({ where: { gitdeployId_serverId: pair } });
+}
+
+/** The installations of the given gitdeploys on the given servers. */
+export function findInstallations(
+  db: Db,
+  pairs: { gitdeployIds: readonly string[]; serverIds: readonly string[] },
+): Promise<InstallationRow[]> {
+  return db.installation.findMany({
+    where: {
+      gitdeployId: { in: [...pairs.gitdeployIds] },
+      serverId: { in: [...pairs.serverIds] },
+    },
+  });
+}
+
+export interface NewInstallation {
+  readonly id: string;
+  readonly gitdeployId: string;
+  readonly serverId: string;
+  readonly deployedBuildId: string | null;
+  readonly commit: string;
+}
+
+/** Records a clone that was made; an installation that exists keeps what it has. */
+export async function insertInstallation(db: Db, installation: NewInstallation): Promise<void> {
+  const { commit, deployedBuildId, ...ids } = installation;
+  const now = new Date();
+  await db.installation.createMany({
+    data: [
+      {
+        ...ids,
+        deployedBuildId,
+        deployedCommit: commit,
+        headCommit: commit,
+        deployedAt: deployedBuildId === null ? null : now,
+        drift: 'none',
+        observedAt: now,
+      },
+    ],
+    skipDuplicates: true,
+  });
+}
+
+/** Records what a switch has left on a server. */
+export async function recordDeployed(
+  db: Db,
+  id: string,
+  state: { buildId: string | null; commit: string; head: string; deploymentId: string },
+): Promise<void> {
+  const now = new Date();
+  await db.installation.updateMany({
+    where: { id },
+    data: {
+      deployedBuildId: state.buildId,
+      deployedCommit: state.commit,
+      headCommit: state.head,
+      deployedAt: now,
+      deploymentId: state.deploymentId,
+      drift: 'none',
+      observedAt: now,
+    },
+  });
+}
+
+export async function deleteInstallation(db: Db, id: string): Promise<void> {
+  await db.installation.deleteMany({ where: { id } });
+}

@@ -1,0 +1,81 @@
+import { AppError } from '../domain/errors.ts';
+import type { Database, Db } from './database.ts';
+
+/** A right to touch one (server, path), with the number that outdates every earlier holder. */
+export interface Lease {
+  readonly key: string;
+  readonly fence: bigint;
+}
+
+export const leaseKey = (serverId: string, path: string): string => `${serverId}:${path}`;
+
+const LEASE_MS = 60_000;
+
+/**
+ * Takes all the leases or none. A holder that asks again gets them again, each with a higher fence,
+ * so that a worker which lost its job and wakes up is outdated.
+ * @returns the leases, or who holds the first one that is taken
+ */
+export async function acquireLeases(
+  database: Database,
+  keys: readonly string[],
+  holder: string,
+): Promise<{ leases: Lease[] } | { heldBy: string; key: string }> {
+  const sorted = [...new Set(keys)].sort();
+  class Taken extends Error {}
+  try {
+    return await database.transaction(async (tx) => {
+      const leases = await tx.$queryRaw<Lease[]>`
+        insert into leases as l (key, holder, fence, expires_at)
+        select k, ${holder}, 1, now() + make_interval(secs => ${LEASE_MS / 1000})
+          from unnest(${sorted}::text[]) as k order by k
+        on conflict (key) do update
+           set holder = excluded.holder, fence = l.fence + 1, expires_at = excluded.expires_at
+         where l.expires_at < now() or l.holder = excluded.holder
+        returning key, fence`;
+      if (leases.length < sorted.length) throw new Taken();
+      return { leases };
+    });
+  } catch (error) {
+    if (!(error instanceof Taken)) throw error;
+    const [taken] = await database.db.$queryRaw<{ key: string; holder: string }[]>`
+      select key, holder from leases
+       where key = any(${sorted}::text[]) and holder <> ${holder} and expires_at >= now()
+       order by key limit 1`;
+    return taken === undefined
+      ? acquireLeases(database, keys, holder)
+      : { heldBy: taken.holder, key: taken.key };
+  }
+}
+
+/** Keeps a holder's leases for another minute. @returns false if any of them is lost. */
+export async function renewLeases(
+  db: Db,
+  holder: string,
+  leases: readonly Lease[],
+): Promise<boolean> {
+  const count = await db.$executeRaw`
+    update leases l set expires_at = now() + make_interval(secs => ${LEASE_MS / 1000})
+      from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
+     where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
+  return count === leases.length;
+}
+
+/** Gives leases back. The rows stay, so that fences only grow. */
+export async function releaseLeases(
+  db: Db,
+  holder: string,
+  leases: readonly Lease[],
+): Promise<void> {
+  await db.$executeRaw`
+    update leases l set expires_at = now() - interval '1 second', holder = ''
+      from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
+     where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
+}
+
+/** The fence of one lease. @throws {AppError} `internal` if it was not taken */
+export function fenceOf(leases: readonly Lease[], key: string): bigint {
+  const lease = leases.find((l) => l.key === key);
+  if (lease === undefined) throw new AppError('internal', `No lease was taken for ${key}.`);
+  return lease.fence;
+}

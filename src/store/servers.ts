@@ -1,0 +1,82 @@
+import { AppError } from '../domain/errors.ts';
+import { ServerConnection } from '../domain/server-connection.ts';
+import type { Attributes } from './builds.ts';
+import { type Db, insertUnique } from './database.ts';
+import type { Keypair, Prisma, Server } from './generated/client.ts';
+import { fromJson, toJson } from './json.ts';
+import { byName, type Page } from './paging.ts';
+
+type Row = Server & { keypair: Keypair | null };
+export type ServerRow = Omit<Row, 'connection'> & { readonly connection: ServerConnection };
+
+export interface ServerValues {
+  readonly environment: string;
+  readonly connection: ServerConnection;
+  readonly keypairId: string | null;
+  readonly hostKey: string | null;
+  readonly datacenter: string | null;
+  readonly attributes: Attributes;
+}
+
+const parsed = (row: Row): ServerRow => ({
+  ...row,
+  connection: fromJson(ServerConnection, row.connection),
+});
+const include = { keypair: true } as const;
+
+export async function listServers(db: Db, page: Page): Promise<ServerRow[]> {
+  return (await db.server.findMany({ ...byName(page), include })).map(parsed);
+}
+
+export async function findServer(db: Db, name: string): Promise<ServerRow | null> {
+  const row = await db.server.findUnique({ where: { name }, include });
+  return row === null ? null : parsed(row);
+}
+
+export async function findServersById(db: Db, ids: readonly string[]): Promise<ServerRow[]> {
+  return (await db.server.findMany({ where: { id: { in: [...ids] } }, include })).map(parsed);
+}
+
+/** Name and environment of every server, or of the named ones. */
+export function listServerPlaces(
+  db: Db,
+  names?: readonly string[],
+): Promise<{ id: string; name: string; environment: string }[]> {
+  return db.server.findMany({
+    ...(names === undefined ? {} : { where: { name: { in: [...names] } } }),
+    select: { id: true, name: true, environment: true },
+    orderBy: { name: 'asc' },
+  });
+}
+
+/** @throws {AppError} `already_exists` */
+export async function insertServer(db: Db, name: string, values: ServerValues): Promise<ServerRow> {
+  const row = await insertUnique(
+    db.server.create({ data: { name, ...columns(values) }, include }),
+    () => new AppError('already_exists', `Server \`${name}\` exists already. Nothing was changed.`),
+  );
+  return parsed(row);
+}
+
+export async function updateServer(db: Db, id: string, values: ServerValues): Promise<ServerRow> {
+  return parsed(await db.server.update({ where: { id }, data: columns(values), include }));
+}
+
+/** Pins the host key seen at the first connection, unless one was pinned meanwhile. */
+export async function pinHostKey(db: Db, id: string, hostKey: string): Promise<boolean> {
+  const { count } = await db.server.updateMany({ where: { id, hostKey: null }, data: { hostKey } });
+  return count === 1;
+}
+
+export async function deleteServer(db: Db, id: string): Promise<void> {
+  await db.installation.deleteMany({ where: { serverId: id } });
+  await db.server.delete({ where: { id } });
+}
+
+function columns(values: ServerValues): Omit<Prisma.ServerUncheckedCreateInput, 'name'> {
+  return {
+    ...values,
+    connection: toJson(values.connection),
+    attributes: toJson(values.attributes),
+  };
+}
