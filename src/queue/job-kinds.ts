@@ -1,0 +1,21 @@
+import { z } from 'zod';
+
+/**
+ * Every kind of job and what its row must hold. One table: the type checker refuses a worker that has no
+ * handler for one of them, and services can start only what stands here. Ids only, never secrets.
+ */
+export const JOB_KINDS = {
+  store_build: z.object({
+    buildId: z.uuid(),
+    /** File in the uploads folder of the data directory. */
+    upload: z.string(),
+    packageMapId: z.uuid().nullable(),
+  }),
+  create_gitrepo: z.object({ gitrepoId: z.uuid() }),
+  initialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
+  deinitialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
+  run_deployment: z.object({ deploymentId: z.uuid() }),
+} as const;
+
+export type JobKind = keyof typeof JOB_KINDS;
+export type JobData<K extends JobKind> = z.infer<(typeof JOB_KINDS)[K]>;
