@@ -14,14 +14,14 @@ export const DeploymentOptions = z.object({
 export type DeploymentOptions = z.infer<typeof DeploymentOptions>;
 
 /** What the operator asked for, by name, and what it came to. */
-export const DeploymentTarget = z.object({
+export const RecordedTarget = z.object({
   style: z.enum(['manual', 'group']),
   environments: z.array(z.string()),
   groups: z.array(z.string()),
   servers: z.array(z.string()),
   gitdeploys: z.array(z.string()),
 });
-export type DeploymentTarget = z.infer<typeof DeploymentTarget>;
+export type RecordedTarget = z.infer<typeof RecordedTarget>;
 
 /** How the files of a gitrepo branch change, with sizes in bytes. */
 export const ChangedFiles = z.object({

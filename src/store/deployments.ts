@@ -1,5 +1,5 @@
 import type { Batch as PlannedBatch } from '../domain/batches.ts';
-import { ChangedFiles, DeploymentOptions, DeploymentTarget } from '../domain/deployment-options.ts';
+import { ChangedFiles, DeploymentOptions, RecordedTarget } from '../domain/deployment-options.ts';
 import type { ErrorBody } from '../domain/errors.ts';
 import type { Db } from './database.ts';
 import {
@@ -20,7 +20,7 @@ export type CommitRow = Omit<DeploymentCommit, 'changedFiles'> & {
   readonly changedFiles: ChangedFiles;
 };
 export type DeploymentHead = Omit<Deployment, 'target' | 'options'> & {
-  readonly target: DeploymentTarget;
+  readonly target: RecordedTarget;
   readonly options: DeploymentOptions;
 };
 export type DeploymentRow = DeploymentHead & {
@@ -41,7 +41,7 @@ export interface NewDeployment {
   readonly build: { readonly id: string; readonly name: string };
   readonly username: string;
   readonly reason: string | null;
-  readonly target: DeploymentTarget;
+  readonly target: RecordedTarget;
   readonly options: DeploymentOptions;
   readonly batches: readonly PlannedBatch[];
   /** Ids of the names that the batches speak of. */
@@ -57,7 +57,7 @@ const idOf = (ids: ReadonlyMap<string, string>, name: string): string => {
 
 const head = (row: Deployment): DeploymentHead => ({
   ...row,
-  target: fromJson(DeploymentTarget, row.target),
+  target: fromJson(RecordedTarget, row.target),
   options: fromJson(DeploymentOptions, row.options),
 });
 

@@ -1,0 +1,68 @@
+import { AppError } from '../domain/errors.ts';
+import { parseName } from '../domain/names.ts';
+import * as store from '../store/applications.ts';
+import { countActiveDeployments } from '../store/deployments.ts';
+import { countActiveJobs } from '../store/jobs.ts';
+import type { Page } from '../store/paging.ts';
+import { type PageOf, type ServiceContext, toPage } from './context.ts';
+import { requireApplication } from './lookup.ts';
+
+export type Application = store.ApplicationRow;
+
+export async function listApplications(
+  context: ServiceContext,
+  page: Page,
+): Promise<PageOf<Application>> {
+  const rows = await store.listApplications(context.database.db, page);
+  return toPage(rows, page.limit, (a) => a.name);
+}
+
+/** @throws {AppError} `not_found` */
+export function getApplication(context: ServiceContext, name: string): Promise<Application> {
+  return requireApplication(context.database.db, name);
+}
+
+/** @throws {AppError} `invalid_input`, `already_exists` */
+export async function createApplication(
+  context: ServiceContext,
+  name: string,
+): Promise<Application> {
+  const application = await store.insertApplication(
+    context.database.db,
+    parseName('application', name),
+  );
+  context.log.info({ application: application.name }, 'application created');
+  return application;
+}
+
+/**
+ * Deletes an application and everything of it in Muster. Clones on servers stay as they are.
+ * @throws {AppError} `not_found`; `in_use` while a deployment or another job of it is under way
+ */
+export async function deleteApplication(context: ServiceContext, name: string): Promise<void> {
+  const { database, depot, log } = context;
+  const application = await requireApplication(database.db, name);
+  await database.transaction(async (tx) => {
+    await store.lockApplication(tx, application.id);
+    const [deployments, jobs] = await Promise.all([
+      countActiveDeployments(tx, application.id),
+      countActiveJobs(tx, application.id),
+    ]);
+    if (deployments + jobs > 0) {
+      throw new AppError(
+        'in_use',
+        `Application \`${name}\` has ${deployments} deployments and ${jobs} jobs under way. Wait for them, then delete it.`,
+        { details: { deployments, jobs } },
+      );
+    }
+    await store.deleteApplication(tx, application.id);
+  });
+  // The rows are gone, so the objects are garbage: a failure here is a matter for the log, not for the caller.
+  await depot.removeRepository(application.id).catch((error: unknown) => {
+    log.warn(
+      { application: name, err: error },
+      'the depot of a deleted application could not be removed',
+    );
+  });
+  log.info({ application: name }, 'application deleted');
+}

@@ -1,0 +1,197 @@
+import type { Readable } from 'node:stream';
+import type { ArchiveType } from '../domain/archive-entry.ts';
+import { AppError } from '../domain/errors.ts';
+import { normalizeBuildName } from '../domain/names.ts';
+import { quoted } from '../domain/quoted.ts';
+import * as store from '../store/builds.ts';
+import type { Db } from '../store/database.ts';
+import type { Page } from '../store/paging.ts';
+import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { type Job, recordJob, ringJob } from './jobs.ts';
+import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
+import { requirePackageMap } from './package-maps.ts';
+import { spoolUpload } from './upload-spool.ts';
+
+export type Build = store.BuildRow;
+
+export async function listBuilds(
+  context: ServiceContext,
+  applicationName: string,
+  page: Page,
+): Promise<PageOf<Build>> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  return toPage(await store.listBuilds(db, application.id, page), page.limit, (b) => b.name);
+}
+
+/** @throws {AppError} `not_found` */
+export async function getBuild(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+): Promise<Build> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  return requireBuild(db, application.id, name);
+}
+
+/** @throws {AppError} `not_found` */
+export async function requireBuild(db: Db, applicationId: string, name: string): Promise<Build> {
+  return found(await store.findBuild(db, applicationId, name), {
+    kind: 'build',
+    name,
+    names: () => store.listBuilds(db, applicationId, SUGGESTION_PAGE),
+  });
+}
+
+/** @throws {AppError} `not_found`, `invalid_input`, `already_exists` */
+export async function createBuild(
+  context: ServiceContext,
+  applicationName: string,
+  input: { name: string; attributes: store.Attributes },
+): Promise<{ build: Build; messages: readonly string[] }> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  const { name, messages } = normalizeBuildName(input.name);
+  const build = await store.insertBuild(db, {
+    applicationId: application.id,
+    name,
+    attributes: input.attributes,
+  });
+  return { build, messages };
+}
+
+/** @throws {AppError} `not_found` */
+export async function replaceBuildAttributes(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+  attributes: store.Attributes,
+): Promise<Build> {
+  const build = await getBuild(context, applicationName, name);
+  await store.replaceBuildAttributes(context.database.db, build.id, attributes);
+  return getBuild(context, applicationName, name);
+}
+
+export interface BuildUpload {
+  readonly applicationName: string;
+  readonly name: string;
+  readonly fileType: ArchiveType;
+  readonly packageMap?: string | undefined;
+  /** Lower-case hexadecimal; checked if given. */
+  readonly sha256?: string | undefined;
+}
+
+/**
+ * Takes an upload: streams it to the spool, checks what can be checked on the way, and starts the job that makes
+ * the build of it. Until that job has begun the build is as it was.
+ * @param open gives the archive's bytes; called only once the upload is known to be welcome
+ * @throws {AppError} `not_found`, `build_already_stored`, `build_busy`, and what `spoolUpload` throws
+ */
+export async function uploadBuild(
+  context: ServiceContext,
+  caller: Caller,
+  upload: BuildUpload,
+  open: () => Promise<Readable>,
+): Promise<{ build: Build; job: Job }> {
+  const { database } = context;
+  const build = await getBuild(context, upload.applicationName, upload.name);
+  refuseStored(build);
+  const map =
+    upload.packageMap === undefined
+      ? null
+      : await requirePackageMap(database.db, build.applicationId, upload.packageMap);
+  const spooled = await spoolUpload(await open(), {
+    config: context.config,
+    fileType: upload.fileType,
+    sha256: upload.sha256,
+  });
+  try {
+    const job = await database.transaction(async (tx) => {
+      if (!(await store.startStoringBuild(tx, build.id, spooled))) {
+        refuseStored(await requireBuild(tx, build.applicationId, build.name));
+        throw new AppError(
+          'build_busy',
+          `Build \`${build.name}\` is being stored by another upload.`,
+        );
+      }
+      return recordJob(tx, caller, {
+        kind: 'store_build',
+        data: { buildId: build.id, upload: spooled.file, packageMapId: map?.id ?? null },
+        applicationId: build.applicationId,
+      });
+    });
+    await ringJob(context, job);
+    return { build: await getBuild(context, upload.applicationName, upload.name), job };
+  } catch (error) {
+    await spooled.discard();
+    throw error;
+  }
+}
+
+/**
+ * Opens a package for download.
+ * @throws {AppError} `not_found` (also for a package), `conflict` if the build is not stored
+ */
+export async function downloadPackage(
+  context: ServiceContext,
+  applicationName: string,
+  wanted: { build: string; package: string; fileType: 'zip' | 'tar.gz' },
+): Promise<{ archive: Readable; tree: string }> {
+  const build = await getBuild(context, applicationName, wanted.build);
+  const { tree } = requirePackage(build, wanted.package);
+  return {
+    tree,
+    archive: context.depot.writeArchive({
+      applicationId: build.applicationId,
+      tree,
+      fileType: wanted.fileType,
+      rootTime: build.storedAt ?? build.createdAt,
+    }),
+  };
+}
+
+/** @throws {AppError} `not_found`; `in_use` while servers run it or a deployment of it is under way */
+export async function deleteBuild(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+): Promise<void> {
+  const { database, depot } = context;
+  const build = await getBuild(context, applicationName, name);
+  if (build.state === 'storing') refuseStored(build);
+  refuseInUse(`Build \`${name}\``, { ...(await store.findBuildUses(database.db, build.id)) });
+  await store.deleteBuildRow(database.db, build.id);
+  await depot.deleteBuild(build.applicationId, build.id);
+  context.log.info({ application: applicationName, build: name }, 'build deleted');
+}
+
+function refuseStored(build: Build): void {
+  if (build.state === 'stored') {
+    throw new AppError(
+      'build_already_stored',
+      `Build \`${build.name}\` is stored already, and a stored build never changes. Upload under a new build name.`,
+    );
+  }
+  if (build.state === 'storing') {
+    throw new AppError(
+      'build_busy',
+      `Build \`${build.name}\` is being stored right now. Wait for its job to end.`,
+    );
+  }
+}
+
+function requirePackage(build: Build, name: string): Build['packages'][number] {
+  if (build.state !== 'stored') {
+    throw new AppError(
+      'conflict',
+      `Build \`${build.name}\` is not stored yet, so it has no packages. Upload it first.`,
+    );
+  }
+  const found = build.packages.find((p) => p.name === name);
+  if (found !== undefined) return found;
+  throw new AppError(
+    'not_found',
+    `Build \`${build.name}\` has no package ${quoted(name)}; it has ${build.packages.map((p) => quoted(p.name)).join(', ')}.`,
+  );
+}

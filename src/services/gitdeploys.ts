@@ -1,0 +1,225 @@
+import { minimatch } from 'minimatch';
+import { AppError } from '../domain/errors.ts';
+import type { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-options.ts';
+import { parseBranch, parseDeployPath, parseName } from '../domain/names.ts';
+import { requireKnown } from '../domain/unknown-names.ts';
+import { parseStates } from '../remote/states/parse-states.ts';
+import type { Attributes } from '../store/builds.ts';
+import type { Db } from '../store/database.ts';
+import { findActiveDeploymentsOf } from '../store/deployments.ts';
+import * as store from '../store/gitdeploys.ts';
+import type { Page } from '../store/paging.ts';
+import { listServerPlaces } from '../store/servers.ts';
+import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { requireGitrepo } from './gitrepos.ts';
+import { type Job, recordJob, ringJob } from './jobs.ts';
+import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
+
+export type Gitdeploy = store.GitdeployRow;
+
+export interface NewGitdeploy {
+  readonly name: string;
+  readonly package: string;
+  readonly location: {
+    readonly path: string;
+    readonly gitrepo: string;
+    readonly default_branch: string;
+  };
+  readonly attributes?: Attributes | undefined;
+  readonly options?: Partial<GitdeployOptions> | undefined;
+  readonly actions?: Partial<GitdeployActions> | undefined;
+}
+
+export type GitdeployChanges = Partial<Omit<NewGitdeploy, 'name'>>;
+
+export async function listGitdeploys(
+  context: ServiceContext,
+  applicationName: string,
+  page: Page,
+): Promise<PageOf<Gitdeploy>> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  return toPage(await store.listGitdeploys(db, application.id, page), page.limit, (g) => g.name);
+}
+
+/** @throws {AppError} `not_found` */
+export async function getGitdeploy(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+): Promise<Gitdeploy> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  return requireGitdeploy(db, application.id, name);
+}
+
+/** @throws {AppError} `not_found` */
+export async function requireGitdeploy(
+  db: Db,
+  applicationId: string,
+  name: string,
+): Promise<Gitdeploy> {
+  return found(await store.findGitdeploy(db, applicationId, name), {
+    kind: 'gitdeploy',
+    name,
+    names: () => store.listGitdeploys(db, applicationId, SUGGESTION_PAGE),
+  });
+}
+
+/** @throws {AppError} `not_found` (application, gitrepo), `invalid_input`, `already_exists` */
+export async function createGitdeploy(
+  context: ServiceContext,
+  applicationName: string,
+  input: NewGitdeploy,
+): Promise<Gitdeploy> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  const name = parseName('gitdeploy', input.name);
+  return store.insertGitdeploy(db, {
+    applicationId: application.id,
+    name,
+    packageName: parseName('package', input.package),
+    ...(await readLocation(db, application.id, input.location)),
+    attributes: input.attributes ?? {},
+    options: readOptions(input.options),
+    actions: readActions(input.actions),
+  });
+}
+
+/**
+ * Replaces the given top-level values.
+ * @throws {AppError} `not_found`, `invalid_input`; `in_use` if the location is to change while it is initialized
+ *   somewhere, or while a deployment of it is under way
+ */
+export async function changeGitdeploy(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+  changes: GitdeployChanges,
+): Promise<Gitdeploy> {
+  const { db } = context.database;
+  const gitdeploy = await getGitdeploy(context, applicationName, name);
+  const location =
+    changes.location === undefined
+      ? { path: gitdeploy.path, gitrepoId: gitdeploy.gitrepoId, branch: gitdeploy.branch }
+      : await readLocation(db, gitdeploy.applicationId, changes.location);
+  const moves =
+    location.path !== gitdeploy.path ||
+    location.gitrepoId !== gitdeploy.gitrepoId ||
+    location.branch !== gitdeploy.branch;
+  refuseInUse(`Gitdeploy \`${name}\``, {
+    deployments: await findActiveDeploymentsOf(db, { gitdeployId: gitdeploy.id }),
+    // The clones stand at the old place: they would be orphans, and the new place would have none.
+    servers: moves ? serversOf(gitdeploy) : [],
+  });
+  return store.updateGitdeploy(db, gitdeploy.id, {
+    packageName:
+      changes.package === undefined ? gitdeploy.packageName : parseName('package', changes.package),
+    ...location,
+    attributes: changes.attributes ?? (gitdeploy.attributes as Attributes),
+    options: changes.options === undefined ? gitdeploy.options : readOptions(changes.options),
+    actions: changes.actions === undefined ? gitdeploy.actions : readActions(changes.actions),
+  });
+}
+
+/**
+ * Deletes a gitdeploy. Clones on servers stay as they are; deinitialize first to have them removed.
+ * @throws {AppError} `not_found`; `in_use` while groups name it or it is initialized somewhere (unless `cascade`),
+ *   or while a deployment of it is under way
+ */
+export async function deleteGitdeploy(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+  { cascade }: { cascade: boolean },
+): Promise<void> {
+  const { db } = context.database;
+  const gitdeploy = await getGitdeploy(context, applicationName, name);
+  refuseInUse(`Gitdeploy \`${name}\``, {
+    deployments: await findActiveDeploymentsOf(db, { gitdeployId: gitdeploy.id }),
+    groups: cascade ? [] : await store.findGitdeployGroups(db, gitdeploy.id),
+    servers: cascade ? [] : serversOf(gitdeploy),
+  });
+  await store.deleteGitdeploy(db, gitdeploy.id);
+}
+
+/**
+ * Starts to initialize a gitdeploy on servers, or to deinitialize it.
+ * @param servers names, or a glob that is matched against the names of all servers
+ * @throws {AppError} `not_found`; `invalid_input` for unknown servers or a glob that matches none
+ */
+export async function changeInstallations(
+  context: ServiceContext,
+  caller: Caller,
+  request: {
+    applicationName: string;
+    name: string;
+    action: 'initialize' | 'deinitialize';
+    servers: readonly string[] | string;
+  },
+): Promise<{ gitdeploy: Gitdeploy; servers: string[]; job: Job }> {
+  const { database } = context;
+  const gitdeploy = await getGitdeploy(context, request.applicationName, request.name);
+  const servers = await chooseServers(database.db, request.servers);
+  const job = await database.transaction((tx) =>
+    recordJob(tx, caller, {
+      kind: request.action === 'initialize' ? 'initialize_gitdeploy' : 'deinitialize_gitdeploy',
+      data: { gitdeployId: gitdeploy.id, serverIds: servers.map((s) => s.id) },
+      applicationId: gitdeploy.applicationId,
+    }),
+  );
+  await ringJob(context, job);
+  return { gitdeploy, servers: servers.map((s) => s.name), job };
+}
+
+async function chooseServers(
+  db: Db,
+  asked: readonly string[] | string,
+): Promise<{ id: string; name: string }[]> {
+  const all = await listServerPlaces(db);
+  if (typeof asked === 'string') {
+    const matching = all.filter(({ name }) => minimatch(name, asked, { dot: true }));
+    if (matching.length > 0) return matching;
+    throw new AppError(
+      'invalid_input',
+      `No server's name matches \`${asked}\`; GET /server lists the servers.`,
+    );
+  }
+  if (asked.length === 0) {
+    throw new AppError('no_servers', '`servers` is empty; name at least one server.');
+  }
+  requireKnown({ servers: { asked, known: all.map((s) => s.name) } });
+  const names = new Set(asked);
+  return all.filter(({ name }) => names.has(name));
+}
+
+async function readLocation(
+  db: Db,
+  applicationId: string,
+  location: NewGitdeploy['location'],
+): Promise<{ path: string; gitrepoId: string; branch: string }> {
+  const path = parseDeployPath(location.path);
+  const branch = parseBranch(location.default_branch);
+  const gitrepo = await requireGitrepo(db, applicationId, location.gitrepo);
+  return { path, branch, gitrepoId: gitrepo.id };
+}
+
+/** The seed's defaults: local changes win, and white space alone is no conflict. */
+function readOptions(options: NewGitdeploy['options'] = {}): GitdeployOptions {
+  return {
+    favor: options.favor ?? 'ours',
+    'ignore-whitespace': options['ignore-whitespace'] ?? true,
+    gitignore: options.gitignore ?? [],
+  };
+}
+
+function readActions(actions: NewGitdeploy['actions'] = {}): GitdeployActions {
+  const read = { prepull: actions.prepull ?? {}, postpull: actions.postpull ?? {} };
+  parseStates(read.prepull);
+  parseStates(read.postpull);
+  return read;
+}
+
+function serversOf(gitdeploy: Gitdeploy): string[] {
+  return gitdeploy.installations.map(({ server }) => server.name);
+}

@@ -1,0 +1,152 @@
+import { AppError } from '../domain/errors.ts';
+import { groupMembers } from '../domain/group-members.ts';
+import { parseName } from '../domain/names.ts';
+import { requireKnown } from '../domain/unknown-names.ts';
+import type { Attributes } from '../store/builds.ts';
+import type { Db } from '../store/database.ts';
+import { listGitdeploys } from '../store/gitdeploys.ts';
+import * as store from '../store/groups.ts';
+import { listInstallationPairs } from '../store/installations.ts';
+import type { Page } from '../store/paging.ts';
+import { listServerPlaces } from '../store/servers.ts';
+import { type PageOf, type ServiceContext, toPage } from './context.ts';
+import { found, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
+
+export type Group = store.GroupRow;
+export interface GroupDetails extends Group {
+  /** The servers on which all its gitdeploys are initialized, sorted. */
+  readonly servers: readonly string[];
+}
+
+export interface NewGroup {
+  readonly name: string;
+  readonly rolling: boolean;
+  /** Flat, or level by level. */
+  readonly gitdeploys: readonly string[] | readonly (readonly string[])[];
+  readonly description?: string | null | undefined;
+  readonly attributes?: Attributes | undefined;
+}
+
+export type GroupChanges = Partial<Omit<NewGroup, 'name'>>;
+
+export async function listGroups(
+  context: ServiceContext,
+  applicationName: string,
+  page: Page,
+): Promise<PageOf<Group>> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  return toPage(await store.listGroups(db, application.id, page), page.limit, (g) => g.name);
+}
+
+/**
+ * A group with its servers, of all environments or of those named.
+ * @throws {AppError} `not_found`; `invalid_input` for unknown environments
+ */
+export async function getGroup(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+  environments: readonly string[] | null = null,
+): Promise<GroupDetails> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  const group = await found(await store.findGroup(db, application.id, name), {
+    kind: 'group',
+    name,
+    names: () => store.listGroups(db, application.id, SUGGESTION_PAGE),
+  });
+  if (environments !== null) {
+    const known = (await listServerPlaces(db)).map((s) => s.environment);
+    requireKnown({ environments: { asked: environments, known } });
+  }
+  const pairs = await listInstallationPairs(db, application.id);
+  const wanted = environments === null ? null : new Set(environments);
+  const members = groupMembers(
+    [{ name, gitdeploys: group.levels.flat() }],
+    pairs.filter((p) => wanted === null || wanted.has(p.environment)),
+  );
+  return { ...group, servers: members.get(name) ?? [] };
+}
+
+/** @throws {AppError} `not_found`, `invalid_input`, `already_exists` */
+export async function createGroup(
+  context: ServiceContext,
+  applicationName: string,
+  input: NewGroup,
+): Promise<Group> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  return store.insertGroup(db, {
+    applicationId: application.id,
+    name: parseName('group', input.name),
+    description: input.description ?? null,
+    attributes: input.attributes ?? {},
+    rolling: input.rolling,
+    ...(await readLevels(db, application.id, input.gitdeploys)),
+  });
+}
+
+/** Replaces the given top-level values. @throws {AppError} `not_found`, `invalid_input` */
+export async function changeGroup(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+  changes: GroupChanges,
+): Promise<GroupDetails> {
+  const { database } = context;
+  const group = await getGroup(context, applicationName, name);
+  const shape = changes.gitdeploys ?? (group.ordered ? group.levels : group.levels.flat());
+  const levels = await readLevels(database.db, group.applicationId, shape);
+  await database.transaction((tx) =>
+    store.updateGroup(tx, group.id, {
+      description: changes.description === undefined ? group.description : changes.description,
+      attributes: changes.attributes ?? (group.attributes as Attributes),
+      rolling: changes.rolling ?? group.rolling,
+      ...levels,
+    }),
+  );
+  return getGroup(context, applicationName, name);
+}
+
+/** @throws {AppError} `not_found` */
+export async function deleteGroup(
+  context: ServiceContext,
+  applicationName: string,
+  name: string,
+): Promise<void> {
+  const group = await getGroup(context, applicationName, name);
+  await store.deleteGroup(context.database.db, group.id);
+}
+
+/** Checks the levels and finds the ids of the gitdeploys they name. */
+async function readLevels(
+  db: Db,
+  applicationId: string,
+  gitdeploys: NewGroup['gitdeploys'],
+): Promise<{ ordered: boolean; levels: string[][] }> {
+  const ordered = gitdeploys.some((entry) => typeof entry !== 'string');
+  const levels = ordered
+    ? gitdeploys.map((entry) => (typeof entry === 'string' ? [entry] : [...entry]))
+    : [gitdeploys.filter((entry) => typeof entry === 'string')];
+  const names = levels.flat();
+  if (names.length === 0 || levels.some((level) => level.length === 0)) {
+    throw new AppError(
+      'invalid_input',
+      'Each list in `gitdeploys` must name at least one gitdeploy.',
+    );
+  }
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new AppError(
+      'invalid_input',
+      `Gitdeploy \`${twice}\` is named twice; a group deploys each gitdeploy once.`,
+    );
+  }
+  const known = new Map((await listGitdeploys(db, applicationId, {})).map((g) => [g.name, g.id]));
+  requireKnown({ gitdeploys: { asked: names, known: known.keys() } });
+  return {
+    ordered,
+    levels: levels.map((level) => level.flatMap((name) => known.get(name) ?? [])),
+  };
+}
