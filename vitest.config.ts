@@ -1,9 +1,38 @@
 import { defineConfig } from 'vitest/config';
 
+// What decides without touching the world; needs no database and is done in a second.
+const PURE = ['test/domain/**/*.test.ts', 'test/remote/**/*.test.ts'];
+const END_TO_END = ['test/e2e/**/*.test.ts'];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Every test file has servers of its own beside it, so more workers would only wait for each other.
+    maxWorkers: 2,
+    projects: [
+      { test: { name: 'unit', include: PURE, testTimeout: 20_000, sequence: { groupOrder: 0 } } },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/**/*.test.ts'],
+          exclude: [...PURE, ...END_TO_END],
+          globalSetup: ['test/support/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: END_TO_END,
+          globalSetup: ['test/support/global-setup.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
+    ],
   },
 });

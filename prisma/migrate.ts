@@ -44,11 +44,7 @@ export async function applyMigrations(
       const done = await engine.applyMigrations({ migrationsList, filters: NO_FILTERS });
       return { applied: done.appliedMigrationNames };
     } catch (cause) {
-      throw new AppError(
-        'service_unavailable',
-        `The database could not be migrated: ${cause instanceof Error ? cause.message : String(cause)}`,
-        { cause },
-      );
+      throw new AppError('service_unavailable', explainEngineError(cause), { cause });
     } finally {
       await close();
     }
@@ -98,6 +94,15 @@ async function findInterruptedMigrations(client: pg.Client): Promise<readonly st
     'select migration_name from _prisma_migrations where finished_at is null and rolled_back_at is null',
   );
   return rows.map((row) => row.migration_name);
+}
+
+/** The engine adds where in its own source it was, numbered line by line; of that only the migration's name is of use. */
+function explainEngineError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const [said = ''] = message.split(/\n\s+0: /);
+  const name = /migration_name="([^"]+)"/.exec(message)?.[1];
+  const reason = said.replace('external connector error', '').replaceAll('\n', ' ').trim();
+  return `The database could not be migrated${name === undefined ? '' : ` by ${name}`}: ${reason}`;
 }
 
 const USAGE = `Usage: migrate deploy        apply the migrations to the database of DATABASE_URL

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../domain/errors.ts';
-import { isAlive, isErrorWithCode, readStartMark } from './processes.ts';
+import { isErrorWithCode, readStartMark } from './processes.ts';
 
 export interface DataDirectoryLock {
   /** Give the directory free. May be called more than once. */
@@ -39,18 +39,13 @@ export async function lockDataDirectory(directory: string): Promise<DataDirector
 async function refuseIfHeld(directory: string, lockNumber: number): Promise<void> {
   const text = await readLock(directory, lockNumber);
   const [pid = '', startMark] = text.split('\n');
-  if (pid !== '' && (await isStillRunning(Number(pid), startMark))) {
+  if (pid !== '' && (await readStartMark(Number(pid))) === startMark) {
     throw new AppError(
       'conflict',
       `Muster is already running on ${directory} as process ${pid}; please stop it or choose another data directory.`,
       { details: { pid: Number(pid), directory } },
     );
   }
-}
-
-/** @param startMark empty where the system does not tell it: the number alone must do then */
-async function isStillRunning(pid: number, startMark = ''): Promise<boolean> {
-  return isAlive(pid) && (startMark === '' || (await readStartMark(pid)) === startMark);
 }
 
 /** @returns false if another process was quicker */

@@ -7,13 +7,9 @@ const run = promisify(execFile);
 const POLL_MS = 20;
 const PS_TIMEOUT_MS = 5_000;
 
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return isErrorWithCode(error, 'EPERM');
-  }
+/** False for a zombie too: in a container without an init process nobody may ever collect it. */
+export async function isAlive(pid: number): Promise<boolean> {
+  return (await readStartMark(pid)) !== undefined;
 }
 
 /**

@@ -1,6 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -8,6 +7,7 @@ import { AppError } from '../domain/errors.ts';
 import type { Account } from './account.ts';
 import { POSTGRES_ENVIRONMENT } from './cluster.ts';
 import { readOptional } from './files.ts';
+import { findFreePort } from './free-port.ts';
 import { isAlive, readCommandLine, waitUntil } from './processes.ts';
 
 const run = promisify(execFile);
@@ -89,14 +89,14 @@ export async function stopServer(server: Server): Promise<void> {
 export async function stopOrphan(dataDirectory: string): Promise<'none' | 'stopped' | 'forgotten'> {
   const pidFile = join(dataDirectory, 'postmaster.pid');
   const pid = Number((await readOptional(pidFile))?.split('\n')[0] ?? 0);
-  if (pid === 0 || !isAlive(pid)) {
+  if (pid === 0 || !(await isAlive(pid))) {
     return 'none';
   }
   if ((await readCommandLine(pid))?.includes(dataDirectory) !== true) {
     await rm(pidFile, { force: true });
     return 'forgotten';
   }
-  await endProcess(pid, () => !isAlive(pid));
+  await endProcess(pid, async () => !(await isAlive(pid)));
   return 'stopped';
 }
 
@@ -104,7 +104,7 @@ export function hasExited(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-async function endProcess(pid: number, hasEnded: () => boolean): Promise<void> {
+async function endProcess(pid: number, hasEnded: () => boolean | Promise<boolean>): Promise<void> {
   // PostgreSQL's words: INT is a fast shutdown, QUIT an immediate one, which the next start recovers from.
   const steps = [
     ['SIGINT', FAST_SHUTDOWN_MS],
@@ -112,7 +112,7 @@ async function endProcess(pid: number, hasEnded: () => boolean): Promise<void> {
     ['SIGKILL', IMMEDIATE_SHUTDOWN_MS],
   ] as const;
   for (const [signal, timeoutMs] of steps) {
-    if (hasEnded()) {
+    if (await hasEnded()) {
       return;
     }
     try {
@@ -193,19 +193,6 @@ async function becomesReady(dataDirectory: string, child: ChildProcess): Promise
     await endProcess(child.pid, () => hasExited(child));
   }
   return false;
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  return await new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        resolve(typeof address === 'object' && address !== null ? address.port : 0),
-      );
-    });
-  });
 }
 
 async function rotateLog(logFile: string): Promise<void> {
