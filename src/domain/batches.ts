@@ -1,5 +1,6 @@
 import { compareCodeUnits, sortedUnique } from './code-unit-order.ts';
 import { AppError } from './errors.ts';
+import { getOrAdd } from './get-or-add.ts';
 
 /** A gitdeploy on a server: the smallest thing that is deployed. */
 export interface Pair {
@@ -217,12 +218,4 @@ function requireWholeNumber(parameter: string, value: number): void {
 
 function byKey<V>(map: ReadonlyMap<number, V>): [number, V][] {
   return [...map].sort(([a], [b]) => a - b);
-}
-
-function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  const present = map.get(key);
-  if (present !== undefined) return present;
-  const made = make();
-  map.set(key, made);
-  return made;
 }

@@ -1,4 +1,5 @@
 import { compareCodeUnits } from './code-unit-order.ts';
+import { getOrAdd } from './get-or-add.ts';
 import type { GroupGitdeploys, GroupIndex } from './group-members.ts';
 import { groupsHolding, indexGroups } from './group-members.ts';
 
@@ -96,9 +97,7 @@ export function buildCensus<Row extends CensusRow, Leaf>(
 ): Census<Leaf> {
   const rowsOf = new Map<string, Row[]>();
   for (const row of rows) {
-    const ofServer = rowsOf.get(row.server);
-    if (ofServer === undefined) rowsOf.set(row.server, [row]);
-    else ofServer.push(row);
+    getOrAdd(rowsOf, row.server, () => []).push(row);
   }
   const builder = startCensus(options);
   for (const ofServer of rowsOf.values()) builder.addServer(ofServer);
@@ -114,10 +113,8 @@ export function startCensus<Row extends CensusRow, Leaf>(
   return {
     addServer: (rows) => {
       for (const entry of censusOfServer(rows, { ...options, index })) {
-        const groups = environments.get(entry.environment) ?? new Map();
-        environments.set(entry.environment, groups);
-        const servers = groups.get(entry.group) ?? new Map();
-        groups.set(entry.group, servers);
+        const groups = getOrAdd(environments, entry.environment, () => new Map());
+        const servers = getOrAdd(groups, entry.group, () => new Map());
         servers.set(entry.server, entry.gitdeploys);
       }
     },
@@ -154,9 +151,7 @@ export function censusOfServer<Row extends CensusRow, Leaf>(
     const held = (index.groupsOf.get(row.gitdeploy) ?? []).filter((group) => holding.has(group));
     for (const group of held.length === 0 ? [UNGROUPED] : held) {
       if (!passes(filter.group, group)) continue;
-      const leaves = leavesOf.get(group) ?? new Map();
-      leavesOf.set(group, leaves);
-      leaves.set(row.gitdeploy, leafOf(row));
+      getOrAdd(leavesOf, group, () => new Map()).set(row.gitdeploy, leafOf(row));
     }
   }
   return sortedEntries(leavesOf).map(([group, leaves]) => ({

@@ -1,6 +1,7 @@
 import { sortedUnique } from './code-unit-order.ts';
 import type { SnapshotBuild, SnapshotGitdeploy } from './deployment-snapshot.ts';
 import { AppError } from './errors.ts';
+import { getOrAdd } from './get-or-add.ts';
 import { quotedList, shortList } from './quoted.ts';
 
 /** The package that is the whole build; every stored build has it. */
@@ -111,7 +112,7 @@ function findSharedServers(
         const holder = firstOn.get(server);
         if (holder === undefined) firstOn.set(server, { branch, gitdeploy: name });
         else if (holder.branch !== branch) {
-          taken.set(holder.gitdeploy, [...(taken.get(holder.gitdeploy) ?? []), server]);
+          getOrAdd(taken, holder.gitdeploy, () => []).push(server);
         }
       }
       for (const [other, servers] of taken) {
@@ -134,11 +135,6 @@ function namesOf(gitdeploys: readonly SnapshotGitdeploy[]): string[] {
 /** In code-unit order of the keys, so that of several faults the same one is told every time. */
 function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
+  for (const item of items) getOrAdd(groups, keyOf(item), () => []).push(item);
   return new Map(sortedUnique(groups.keys()).map((key) => [key, groups.get(key) ?? []]));
 }

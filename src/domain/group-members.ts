@@ -1,4 +1,5 @@
 import { sortedUnique } from './code-unit-order.ts';
+import { getOrAdd } from './get-or-add.ts';
 
 /** A group as far as membership goes. */
 export interface GroupGitdeploys {
@@ -25,14 +26,11 @@ export function indexGroups(groups: Iterable<GroupGitdeploys>): GroupIndex {
   const gitdeploysOf = new Map<string, Set<string>>();
   const groupsOf = new Map<string, string[]>();
   for (const group of groups) {
-    const known = gitdeploysOf.get(group.name) ?? new Set();
-    gitdeploysOf.set(group.name, known);
+    const known = getOrAdd(gitdeploysOf, group.name, () => new Set());
     for (const gitdeploy of group.gitdeploys) {
       if (known.has(gitdeploy)) continue;
       known.add(gitdeploy);
-      const names = groupsOf.get(gitdeploy);
-      if (names === undefined) groupsOf.set(gitdeploy, [group.name]);
-      else names.push(group.name);
+      getOrAdd(groupsOf, gitdeploy, () => []).push(group.name);
     }
   }
   const sizes = new Map([...gitdeploysOf].map(([name, gitdeploys]) => [name, gitdeploys.size]));
@@ -69,9 +67,7 @@ export function groupMembers(
 ): Map<string, string[]> {
   const gitdeploysOf = new Map<string, string[]>();
   for (const { server, gitdeploy } of installations) {
-    const gitdeploys = gitdeploysOf.get(server);
-    if (gitdeploys === undefined) gitdeploysOf.set(server, [gitdeploy]);
-    else gitdeploys.push(gitdeploy);
+    getOrAdd(gitdeploysOf, server, () => []).push(gitdeploy);
   }
   const index = indexGroups(groups);
   const members = new Map(groups.map((group): [string, string[]] => [group.name, []]));

@@ -2,6 +2,7 @@ import type { TargetGroup } from './batches.ts';
 import { compareCodeUnits, sortedUnique } from './code-unit-order.ts';
 import type { DeploymentSnapshot, SnapshotInstallation } from './deployment-snapshot.ts';
 import { AppError } from './errors.ts';
+import { getOrAdd } from './get-or-add.ts';
 import { groupMembers } from './group-members.ts';
 import { quotedList } from './quoted.ts';
 import { requireKnown } from './unknown-names.ts';
@@ -125,9 +126,7 @@ function serversByGitdeploy(
 ): Map<string, Set<string>> {
   const serversOf = new Map<string, Set<string>>();
   for (const { server, gitdeploy } of installations) {
-    const servers = serversOf.get(gitdeploy);
-    if (servers === undefined) serversOf.set(gitdeploy, new Set([server]));
-    else servers.add(server);
+    getOrAdd(serversOf, gitdeploy, () => new Set()).add(server);
   }
   return serversOf;
 }
