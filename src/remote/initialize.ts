@@ -1,0 +1,175 @@
+import { posix } from 'node:path';
+import { z } from 'zod';
+import { GIT_PRELUDE } from './git-prelude.ts';
+import {
+  checkBranch,
+  checkCommit,
+  checkGitignore,
+  checkLine,
+  checkServerPath,
+} from './operands.ts';
+import { defineScript, type RemoteScript } from './script.ts';
+
+/** What `initialize` makes a clone of, and where. */
+export interface InitializeOptions {
+  /** Absolute; its parent must exist on the server. */
+  readonly path: string;
+  readonly branch: string;
+  readonly commit: string;
+  /** Tells the clones of one Muster from those of another. */
+  readonly installationId: string;
+  /** Where the clone comes from, for people: `application/gitrepo`. */
+  readonly gitrepo: string;
+  readonly gitignore: readonly string[];
+}
+
+/** `created`: the clone was made; `already`: it was there, and only its exclude list was written anew. */
+export const initializeAnswerSchema = z.object({
+  ok: z.literal(true),
+  state: z.enum(['created', 'already']),
+  head: z.string(),
+});
+
+/** The answer of `initialize`. */
+export type InitializeAnswer = z.infer<typeof initializeAnswerSchema>;
+
+/**
+ * Make a clone from a full pack on standard input, checked out at the branch. May be repeated.
+ * The clone is built aside and moved into place, so that a failure leaves nothing and a kill leaves one folder
+ * that the next run takes away. An existing empty folder is used as it is, with its owner and mode.
+ *
+ * Fails with `path_parent_missing`, `path_occupied` (nothing is touched) or `path_busy` (another run is at it).
+ */
+export function initializeScript(options: InitializeOptions): RemoteScript {
+  const path = checkServerPath(options.path);
+  return defineScript({
+    name: 'initialize',
+    text: TEXT,
+    args: [
+      path,
+      posix.dirname(path),
+      posix.basename(path),
+      checkBranch(options.branch),
+      checkCommit(options.commit),
+      checkLine('installation id', options.installationId),
+      checkLine('gitrepo', options.gitrepo),
+      ...checkGitignore(options.gitignore),
+    ],
+  });
+}
+
+const TEXT = String.raw`${GIT_PRELUDE}
+path=$1 parent=$2 name=$3 branch=$4 commit=$5 installation=$6 gitrepo=$7
+shift 7
+require_git
+cd /
+
+[ -d "$parent" ] ||
+  fail path_parent_missing "The folder $parent does not exist on this server; make it, then initialize again." \
+    "{\"parent\":$(json_text "$parent")}"
+
+if [ "$(clone_value "$path" muster.installation)" = "$installation" ]; then
+  present=$(clone_value "$path" muster.gitrepo)
+  [ "$present" = "$gitrepo" ] ||
+    fail path_occupied "$path is already the clone of $present; choose another path or deinitialize that gitdeploy first."
+  write_info "$path/.git" "$@" || fail command_failed "The exclude list in $path/.git cannot be written."
+  head=$(GIT_DIR=$path/.git; export GIT_DIR; git rev-parse -q --verify HEAD) ||
+    fail clone_damaged "The clone at $path has no commit; deinitialize it and initialize it again."
+  answer ",\"state\":\"already\",\"head\":\"$head\""
+fi
+
+# Where it is built: beside a path that is to be made, inside a folder that is there and may be a mount point.
+if [ -d "$path" ]; then
+  made=false stage=$path/.muster-init
+elif [ -e "$path" ] || [ -L "$path" ]; then
+  fail path_occupied "$path exists and is not a folder; remove it or choose another path."
+else
+  made=true stage=$parent/.$name.muster-init
+fi
+
+# What an earlier run left when it was killed. "ready" means that the clone in it was complete and on its move.
+if [ -d "$stage" ]; then
+  [ "$(cat "$stage/installation" 2>/dev/null)" = "$installation" ] || [ -z "$(ls -A "$stage")" ] ||
+    fail path_occupied "$stage is in the way and not ours; remove it."
+  ! lives "$(cat "$stage/pid" 2>/dev/null || echo 0)" "$(cat "$stage/start" 2>/dev/null)" ||
+    fail path_busy "$path is being initialized by another run; try again when it has ended." '{}' true
+fi
+resumed=false
+[ ! -f "$stage/ready" ] || resumed=true
+if [ "$resumed" = false ]; then
+  rm -rf "$stage"
+  if [ "$made" = false ] && [ -n "$(ls -A "$path")" ]; then
+    fail path_occupied "$path is not empty and not a clone of this Muster; empty it or choose another path."
+  fi
+  words=$(mkdir "$stage" 2>&1) || fail command_failed "The clone cannot be made in $parent: $words"
+fi
+
+finished=false
+clean_up() { [ "$finished" = true ] || [ -f "$stage/ready" ] || rm -rf "$stage"; }
+
+build() {
+  echo "$installation" >"$stage/installation" && echo $$ >"$stage/pid" && identify $$ >"$stage/start" || return 1
+  clone=$stage/clone
+  git init -q --template= "$clone" || return 1
+  GIT_DIR=$clone/.git GIT_WORK_TREE=$clone
+  export GIT_DIR GIT_WORK_TREE
+  cd "$clone" &&
+    git symbolic-ref HEAD "refs/heads/$branch" &&
+    git config user.name Muster &&
+    git config user.email muster@localhost &&
+    git config gc.auto 0 &&
+    git config remote.origin.url "muster://$installation/$gitrepo" &&
+    git config remote.origin.pushurl disabled://deploy-with-muster-instead &&
+    git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*' &&
+    git config "branch.$branch.remote" origin &&
+    git config "branch.$branch.merge" "refs/heads/$branch" &&
+    git config muster.installation "$installation" &&
+    git config muster.gitrepo "$gitrepo" &&
+    git config muster.madePath "$made" &&
+    write_info "$GIT_DIR" "$@" &&
+    git index-pack --stdin &&
+    is_complete "$commit" &&
+    git update-ref "refs/remotes/origin/$branch" "$commit" &&
+    git update-ref refs/muster/deployed "$commit" &&
+    git update-ref -m 'muster: initialize' "refs/heads/$branch" "$commit" &&
+    git reset -q --hard "$commit"
+}
+
+if [ "$resumed" = false ]; then
+  build "$@" >"$stage.words" 2>&1 || {
+    words=$(cat "$stage.words")
+    rm -f "$stage.words"
+    fail command_failed "The clone could not be made: $words"
+  }
+  rm -f "$stage.words"
+fi
+cd /
+
+move_entry() {
+  [ -e "$1" ] || [ -L "$1" ] || return 0
+  if [ -e "$path/$1" ] || [ -L "$path/$1" ]; then
+    fail path_occupied "$path/$1 was made by someone else meanwhile; move it away, then initialize again."
+  fi
+  words=$(mv -- "$1" "$path/" 2>&1) || fail command_failed "The clone cannot be moved to $path: $words"
+}
+
+if [ "$made" = true ]; then
+  [ ! -e "$path" ] || fail path_occupied "$path was made by someone else meanwhile; nothing in it was touched."
+  words=$(mv "$stage/clone" "$path" 2>&1) || fail command_failed "The clone cannot be moved to $path: $words"
+else
+  # One entry after the other, .git last: until then the folder is no clone, and "ready" says how to go on.
+  : >"$stage/ready"
+  cd "$stage/clone"
+  for entry in * .[!.]* ..?*; do
+    [ "$entry" = .git ] || move_entry "$entry"
+  done
+  move_entry .git
+fi
+cd /
+rm -rf "$stage"
+finished=true
+GIT_DIR=$path/.git GIT_WORK_TREE=$path
+export GIT_DIR GIT_WORK_TREE
+cd "$path" && git update-index -q --refresh
+answer ",\"state\":\"created\",\"head\":\"$(git rev-parse HEAD)\""
+`;

@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { GIT_PRELUDE } from './git-prelude.ts';
+import { checkBranch, checkCommit, checkLine, checkServerPath } from './operands.ts';
+import { defineScript, type RemoteScript } from './script.ts';
+
+/** Which commit is sent to which clone. */
+export interface StageOptions {
+  readonly path: string;
+  readonly branch: string;
+  readonly installationId: string;
+  /** The commit that the pack brings. */
+  readonly want: string;
+  /** The commit that the pack is thin against; null for a full pack. */
+  readonly have: string | null;
+}
+
+/**
+ * `staged`: the pack was taken; `present`: the commit was there already; `need_full`: the clone has not got `have`.
+ * In the last two cases standard input was not read.
+ */
+export const stageAnswerSchema = z.object({
+  ok: z.literal(true),
+  state: z.enum(['staged', 'present', 'need_full']),
+});
+
+/** The answer of `stage`. */
+export type StageAnswer = z.infer<typeof stageAnswerSchema>;
+
+/**
+ * Take the pack on standard input into the clone and set the remote-tracking branch. Nothing changes in the work
+ * tree. The pack is checked in a quarantine, as git-receive-pack does, so that a broken transfer or a full disk
+ * leaves nothing behind. May be repeated. Fails with `clone_missing`, or `command_failed` for a broken pack.
+ */
+export function stageScript(options: StageOptions): RemoteScript {
+  return defineScript({
+    name: 'stage',
+    text: TEXT,
+    args: [
+      checkServerPath(options.path),
+      checkBranch(options.branch),
+      checkLine('installation id', options.installationId),
+      checkCommit(options.want),
+      options.have === null ? '' : checkCommit(options.have),
+    ],
+  });
+}
+
+const TEXT = String.raw`${GIT_PRELUDE}
+path=$1 branch=$2 installation=$3 want=$4 have=$5
+enter_clone "$path" "$installation"
+
+point_at_want() {
+  words=$(git update-ref "refs/remotes/origin/$branch" "$want" 2>&1) ||
+    fail command_failed "The commit is here but cannot be named: $words"
+}
+
+if has_commit "$want" && is_complete "$want"; then
+  point_at_want
+  answer ',"state":"present"'
+fi
+if [ -n "$have" ] && ! has_commit "$have"; then
+  answer ',"state":"need_full"'
+fi
+
+# What killed runs left: each is named for the process that made it.
+for stale in "$GIT_DIR"/muster-incoming.*; do
+  [ -d "$stale" ] || continue
+  lives "$(cat "$stale/pid" 2>/dev/null || echo 0)" "$(cat "$stale/start" 2>/dev/null)" || rm -rf "$stale"
+done
+
+incoming=$GIT_DIR/muster-incoming.$$
+clean_up() { rm -rf "$incoming"; }
+words=$(mkdir -p "$incoming/pack" 2>&1 && { echo $$ >"$incoming/pid"; identify $$ >"$incoming/start"; }) ||
+  fail command_failed "There is no place for the pack in $path/.git: $words"
+
+quarantined() (
+  GIT_OBJECT_DIRECTORY=$incoming GIT_ALTERNATE_OBJECT_DIRECTORIES=$GIT_DIR/objects
+  export GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+  "$@"
+)
+
+words=$(quarantined git index-pack --stdin --fix-thin 2>&1) ||
+  fail command_failed "The pack did not arrive whole or does not fit on the disk: $words" '{}' true
+quarantined is_complete "$want" ||
+  fail clone_damaged "Objects that commit $want needs are not in the clone; initialize it again." "{\"want\":\"$want\"}"
+
+# The index last: a pack without one is not seen.
+for suffix in pack rev idx; do
+  for file in "$incoming"/pack/*."$suffix"; do
+    [ -f "$file" ] || continue
+    words=$(mv -f "$file" "$GIT_DIR/objects/pack/" 2>&1) || fail command_failed "The pack cannot be kept: $words"
+  done
+done
+point_at_want
+answer ',"state":"staged"'
+`;

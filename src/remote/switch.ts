@@ -1,0 +1,257 @@
+import { z } from 'zod';
+import { AppError } from '../domain/errors.ts';
+import { CLONE_LOCK_PRELUDE } from './clone-lock.ts';
+import {
+  checkBranch,
+  checkCommit,
+  checkGitignore,
+  checkLine,
+  checkServerPath,
+} from './operands.ts';
+import { defineScript, type RemoteScript } from './script.ts';
+
+/** Which clone goes to which commit, and how local changes meet it. */
+export interface SwitchOptions {
+  readonly path: string;
+  readonly branch: string;
+  readonly installationId: string;
+  /** A commit that `stage` has brought. */
+  readonly target: string;
+  /** Whose lines win where both changed the same: `ours` is the server, `theirs` the build. */
+  readonly favor: 'ours' | 'theirs';
+  readonly ignoreWhitespace: boolean;
+  readonly gitignore: readonly string[];
+  /** Grows with every deployment's lease of this (server, path). */
+  readonly fence: number;
+  /** Who holds the lock, for people: the deployment and its worker. */
+  readonly holder: string;
+}
+
+/**
+ * `switched`: the clone is exactly the target; `merged`: the target with local changes; `unchanged`: the target
+ * was in it already, and nothing was touched.
+ */
+export const switchAnswerSchema = z.object({
+  ok: z.literal(true),
+  state: z.enum(['switched', 'merged', 'unchanged']),
+  from: z.string(),
+  head: z.string(),
+  /** The commit that holds what was changed by hand, or null if nothing was. */
+  localCommit: z.string().nullable(),
+  /** How many files differ between `from` and `head`. */
+  changedFiles: z.number().int(),
+  /** Refs of commits that are no longer part of the branch and were kept for people to look at. */
+  kept: z.array(z.string()),
+});
+
+/** The answer of `switch`. */
+export type SwitchAnswer = z.infer<typeof switchAnswerSchema>;
+
+/**
+ * Bring a clone to a commit and lose nothing that was changed on the server. May be repeated, also after a kill.
+ *
+ * The rule is: what is checked out now, with its uncommitted changes, is merged with the target, and the deployed
+ * branch is where that ends up. So a clone whose HEAD was moved by hand, to an older commit or another branch, is
+ * taken as it stands; commits of the deployed branch that are thereby left out are kept as `refs/muster/kept/<id>`.
+ *
+ * - Uncommitted changes to tracked files become a local commit. So does an untracked (even an ignored) file that
+ *   the target would overwrite; all other untracked files stay as they are.
+ * - The merge is computed aside. If it cannot be resolved, nothing in the clone has changed: `merge_failed`, with
+ *   `details.files`.
+ * - A merge that people left half-way is kept as it was under `refs/muster/kept/<id>` and then aborted.
+ *
+ * Fails with `clone_missing`, `clone_damaged`, `path_busy`, `fenced_off`, `merge_failed` or `command_failed`.
+ */
+export function switchScript(options: SwitchOptions): RemoteScript {
+  if (!Number.isSafeInteger(options.fence) || options.fence < 0) {
+    throw new AppError('invalid_input', 'A fence is a whole number from 0 on.');
+  }
+  return defineScript({
+    name: 'switch',
+    text: TEXT,
+    args: [
+      checkServerPath(options.path),
+      checkBranch(options.branch),
+      checkLine('installation id', options.installationId),
+      checkCommit(options.target),
+      options.favor,
+      options.ignoreWhitespace ? 'true' : 'false',
+      `${options.fence}`,
+      checkLine('holder', options.holder),
+      ...checkGitignore(options.gitignore),
+    ],
+  });
+}
+
+const TEXT = String.raw`${CLONE_LOCK_PRELUDE}
+path=$1 branch=$2 installation=$3 target=$4 favor=$5 ignore_whitespace=$6 fence=$7 holder=$8
+shift 8
+enter_clone "$path" "$installation"
+take_lock "$fence" "$holder"
+pass_fence "$fence"
+remove_stale_git_locks "$branch"
+
+note=$GIT_DIR/muster-switch
+next=$GIT_DIR/muster-index
+scratch=$GIT_DIR/muster-scratch
+clean_up() {
+  rm -rf "$scratch"
+  [ -f "$note" ] || rm -f "$next" "$next.lock"
+  unlock
+}
+
+if [ -f "$note" ]; then
+  recover >"$GIT_DIR/muster-words" 2>&1 ||
+    fail clone_damaged "What a broken-off deployment left at $path cannot be put right; make room or repair it by hand: $(cat "$GIT_DIR/muster-words")"
+fi
+rm -rf "$next" "$next.lock" "$scratch"
+
+from=$(git rev-parse -q --verify 'HEAD^{commit}') ||
+  fail clone_damaged "The clone at $path has no commit checked out; check out a branch there or initialize it again."
+has_commit "$target" ||
+  fail clone_damaged "Commit $target is not in the clone; it must be staged before the switch." "{\"target\":\"$target\"}" true
+write_info "$GIT_DIR" "$@" || fail command_failed "The exclude list in $path/.git cannot be written; check the disk."
+
+if [ -f "$GIT_DIR/MERGE_HEAD" ] || [ -n "$(git ls-files -u | sed 1q)" ]; then
+  keep_work_tree 'A merge that was not finished, as it stood'
+  words=$(git reset -q --merge 2>&1 || git reset -q --hard HEAD 2>&1) ||
+    fail clone_damaged "A merge that was begun by hand at $path cannot be undone: $words"
+  rm -f "$GIT_DIR/MERGE_HEAD" "$GIT_DIR/MERGE_MSG" "$GIT_DIR/MERGE_MODE" "$GIT_DIR/AUTO_MERGE"
+fi
+
+tip=$(git rev-parse -q --verify "refs/heads/$branch") || tip=none
+on_branch=false
+[ "$(git symbolic-ref -q HEAD)" != "refs/heads/$branch" ] || on_branch=true
+contains_target=false
+! git merge-base --is-ancestor "$target" "$from" || contains_target=true
+
+# finish STATE RESULT LOCAL
+finish() {
+  git update-ref refs/muster/deployed "$target" 2>&1 || fail command_failed 'The deployed commit cannot be noted.'
+  if [ -z "$(clone_value "$path" "branch.$branch.remote")" ]; then
+    git config "branch.$branch.remote" origin && git config "branch.$branch.merge" "refs/heads/$branch"
+  fi
+  changed=$(git diff-tree -r --name-only "$from" "$2" | wc -l | tr -d ' ')
+  local_json=null
+  [ "$3" = "$from" ] || local_json="\"$3\""
+  kept_json=$(printf '%s\n' "$kept" | sed '/^$/d' | json_lines 100)
+  # Unlocked before the answer, so that whoever hears it finds the clone free.
+  clean_up
+  answer ",\"state\":\"$1\",\"from\":\"$from\",\"head\":\"$2\",\"localCommit\":$local_json,\"changedFiles\":$changed,\"kept\":$kept_json"
+}
+
+# refuse WORDS-FILE: a merge that cannot be resolved; nothing in the clone has been changed.
+refuse() {
+  files=$(json_lines 200 <"$1.files")
+  words=$(cat "$1")
+  rm -f "$1" "$1.files"
+  fail merge_failed "The changes on this server cannot be merged with the build; resolve them at $path or remove them there. git says: $words" \
+    "{\"files\":$files}"
+}
+
+# names_in WORDS-FILE: the names that git's refusals give, in both of their forms.
+names_in() {
+  sed -n -e "s/^error: Untracked working tree file '\(.*\)' would be .*/\1/p" \
+    -e "s/^error: Updating '\(.*\)' would lose .*/\1/p" -e "s/^error: Entry '\(.*\)' .*/\1/p" \
+    -e 's/^	\(.*\)/\1/p' "$1"
+}
+
+if [ "$contains_target" = true ] && [ "$on_branch" = true ]; then
+  finish unchanged "$from" "$from"
+fi
+
+# The index as it would be if everything that was changed here were added: "next". The real one is not touched.
+cp "$GIT_DIR/index" "$next" 2>/dev/null || on_index "$next" read-tree --empty
+local=$from
+if [ "$contains_target" = false ]; then
+  words=$(on_index "$next" add -u 2>&1) ||
+    fail command_failed "The changes on this server cannot be read: $words"
+
+  # Files that the target brings and that are here untracked. Asked of an index of only what the target adds.
+  adds=$next.adds
+  rm -f "$adds"
+  on_index "$adds" read-tree "$target"
+  on_index "$next" ls-files -z | on_index "$adds" update-index -z --force-remove --stdin
+  on_index "$adds" diff-files --name-only -z --diff-filter=D | on_index "$adds" update-index -z --force-remove --stdin
+  on_index "$adds" update-index -q --refresh >/dev/null
+  on_index "$adds" diff-files --name-only -z | on_index "$next" update-index -z --add --stdin ||
+    fail command_failed 'Untracked files that the build would overwrite cannot be read.'
+  tree=$(on_index "$next" write-tree) || fail command_failed 'The changes on this server cannot be written down.'
+  # Those that are the same as in the target are no change, but git must know of them to leave them alone.
+  on_index "$adds" ls-files -z | on_index "$next" update-index -z --add --stdin ||
+    fail command_failed 'Untracked files that the build would overwrite cannot be read.'
+  rm -f "$adds"
+
+  if [ "$tree" != "$(git rev-parse "$from^{tree}")" ]; then
+    local=$(git commit-tree -p "$from" -m "Keep what was changed on $(uname -n) before a deployment" "$tree") ||
+      fail command_failed 'The changes on this server cannot be committed.'
+  fi
+fi
+
+if [ "$contains_target" = true ]; then
+  result=$from
+elif [ "$local" = "$from" ] && git merge-base --is-ancestor "$from" "$target"; then
+  result=$target
+else
+  # In a work tree of its own that holds no files: git writes only those that the merge makes.
+  merge_aside() (
+    GIT_OBJECT_DIRECTORY=$GIT_DIR/objects GIT_DIR=$scratch/git GIT_WORK_TREE=$scratch/tree
+    mkdir -p "$scratch/tree" && (unset GIT_DIR GIT_WORK_TREE; git init -q --template= --bare "$scratch/git") || exit 1
+    export GIT_DIR GIT_WORK_TREE GIT_OBJECT_DIRECTORY
+    cd "$scratch/tree" || exit 1
+    write_info "$GIT_DIR"
+    git config core.bare false
+    git update-ref --no-deref HEAD "$local" && git read-tree "$local" || exit 1
+    set -- -X "$favor"
+    [ "$ignore_whitespace" = false ] || set -- "$@" -X ignore-all-space
+    if ! git merge -q --no-edit --no-stat --no-log -m "Merge commit $target with what was changed on $(uname -n)" "$@" "$target" >"$scratch/words" 2>&1; then
+      { git diff --name-only --diff-filter=U; names_in "$scratch/words"; } | sort -u >"$scratch/words.files"
+      exit 2
+    fi
+    git rev-parse -q --verify HEAD >"$scratch/result"
+  )
+  words=$(merge_aside 2>&1)
+  case $? in
+    0) result=$(cat "$scratch/result") ;;
+    2) refuse "$scratch/words" ;;
+    *) fail command_failed "The merge could not be tried: $words" '{}' true ;;
+  esac
+  rm -rf "$scratch"
+fi
+
+# From here on files change. The note says how to end it or to undo it, whoever comes next.
+echo "$local $result $branch $tip" >"$note.new" && mv -f "$note.new" "$note" ||
+  fail command_failed "$note cannot be written; check the disk." '{}' true
+undo() {
+  recover >/dev/null 2>&1 ||
+    fail clone_damaged "The deployment failed and $path could not be put back yet; the next one tries again. $1"
+}
+if [ "$local" != "$result" ] && ! on_index "$next" read-tree -m -u "$local" "$result" >"$GIT_DIR/muster-words" 2>&1; then
+  words=$(cat "$GIT_DIR/muster-words")
+  undo "$words"
+  names_in "$GIT_DIR/muster-words" >"$GIT_DIR/muster-words.files"
+  [ ! -s "$GIT_DIR/muster-words.files" ] || refuse "$GIT_DIR/muster-words"
+  rm -f "$GIT_DIR/muster-words" "$GIT_DIR/muster-words.files"
+  fail command_failed "The files at $path could not be written and were put back: $words"
+fi
+rm -f "$GIT_DIR/muster-words"
+
+old=$tip
+[ "$old" != none ] || old=0000000000000000000000000000000000000000
+words=$(
+  git update-ref -m 'muster: deploy' "refs/heads/$branch" "$result" "$old" 2>&1 &&
+    { [ "$on_branch" = true ] || git symbolic-ref -m 'muster: deploy' HEAD "refs/heads/$branch" 2>&1; }
+) || {
+  undo "$words"
+  fail command_failed "The branch $branch could not be moved, and the files were put back: $words"
+}
+mv -f "$next" "$GIT_DIR/index" && rm -f "$note"
+[ "$tip" = none ] || git merge-base --is-ancestor "$tip" "$result" || keep "$tip" >/dev/null
+
+[ "$(git symbolic-ref -q HEAD)" = "refs/heads/$branch" ] && git merge-base --is-ancestor "$target" HEAD &&
+  [ -z "$(git ls-files -u | sed 1q)" ] ||
+  fail clone_damaged "After the switch the clone at $path is not what it should be; somebody works in it."
+git update-index -q --refresh >/dev/null 2>&1
+if [ "$result" = "$target" ]; then state=switched; else state=merged; fi
+finish "$state" "$result" "$local"
+`;
