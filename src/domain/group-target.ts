@@ -93,29 +93,22 @@ function findMembers(
     .sort((a, b) => compareCodeUnits(a.name, b.name))
     .map((group) => ({ ...group, gitdeploys: sortedUnique(group.levels.flat()) }));
   const members = groupMembers(chosen, installations);
-  return chosen.map(({ name, rolling, levels, gitdeploys }) => {
-    const servers = members.get(name) ?? [];
-    return {
-      target: { name, rolling, servers, levels },
-      missing: findMissing(gitdeploys, { members: new Set(servers), serversOf }),
-    };
-  });
+  return chosen.map(({ name, rolling, levels, gitdeploys }) => ({
+    target: { name, rolling, servers: members.get(name) ?? [], levels },
+    missing: findMissing(gitdeploys, serversOf),
+  }));
 }
 
+/** Members lack nothing and so never show up here. */
 function findMissing(
   gitdeploys: readonly string[],
-  known: {
-    readonly members: ReadonlySet<string>;
-    readonly serversOf: ReadonlyMap<string, ReadonlySet<string>>;
-  },
+  serversOf: ReadonlyMap<string, ReadonlySet<string>>,
 ): Map<string, string[]> {
-  const incomplete = sortedUnique(
-    gitdeploys.flatMap((gitdeploy) => [...(known.serversOf.get(gitdeploy) ?? [])]),
-  ).filter((server) => !known.members.has(server));
+  const touched = sortedUnique(gitdeploys.flatMap((name) => [...(serversOf.get(name) ?? [])]));
   const missing = new Map<string, string[]>();
   for (const gitdeploy of gitdeploys) {
-    const having = known.serversOf.get(gitdeploy);
-    const lacking = incomplete.filter((server) => having?.has(server) !== true);
+    const having = serversOf.get(gitdeploy);
+    const lacking = touched.filter((server) => having?.has(server) !== true);
     if (lacking.length > 0) missing.set(gitdeploy, lacking);
   }
   return missing;

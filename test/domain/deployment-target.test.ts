@@ -380,6 +380,21 @@ describe('two gitdeploys of one path', () => {
     ]);
   });
 
+  it('may meet with one branch where a third, of another branch, is elsewhere', () => {
+    const changes = {
+      gitdeploys: [
+        ...atOnePath({ gitrepo: 'site-repo' }),
+        gitdeploy('worker', { path: '/opt/app' }),
+      ],
+      groups: [
+        { name: 'a', rolling: false, levels: [['site', 'config']] },
+        { name: 'b', rolling: false, levels: [['worker']] },
+      ],
+      installations: installed('web01/site', 'web01/config', 'web02/worker'),
+    };
+    expect(resolve(group(['production'], ['a', 'b']), changes).servers).toEqual(['web01', 'web02']);
+  });
+
   it('may be deployed to different servers by different groups', () => {
     const changes = {
       gitdeploys: atOnePath(),

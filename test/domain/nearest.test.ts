@@ -35,6 +35,7 @@ describe('nearestName', () => {
     expect(nearestName('a', ['b'])).toBeNull();
     expect(nearestName('qa', ['prod', 'dev'])).toBeNull();
     expect(nearestName('prdo', ['prod', 'dev'])).toBe('prod');
+    expect(nearestName('good', ['prod'])).toBeNull();
   });
 
   it('finds nothing among nothing', () => {
