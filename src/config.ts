@@ -26,6 +26,7 @@ const Settings = z.object({
   MUSTER_UNPACKED_MAX_BYTES: count(50 * 1024 ** 3, 1, Number.MAX_SAFE_INTEGER),
   MUSTER_UNPACKED_MAX_FILES: count(1_000_000, 1, 10_000_000),
   MUSTER_WORKER_CONCURRENCY: count(10, 1, 1000),
+  MUSTER_DATABASE_CONNECTIONS: count(10, 2, 1000),
   MUSTER_SSH_CONNECT_TIMEOUT_MS: count(10_000, 100, 600_000),
   MUSTER_STEP_TIMEOUT_MS: count(900_000, 1000, 86_400_000),
 });
@@ -44,6 +45,8 @@ export interface Config {
     readonly maxEntries: number;
   };
   readonly workerConcurrency: number;
+  /** PostgreSQL connections of this process at most, beside the one that listens. */
+  readonly databaseConnections: number;
   readonly sshConnectTimeoutMs: number;
   readonly stepTimeoutMs: number;
   /** `embedded`: own PostgreSQL and in-process queue. `distributed`: the given PostgreSQL and Redis. */
@@ -92,6 +95,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       maxEntries: s.MUSTER_UNPACKED_MAX_FILES,
     },
     workerConcurrency: s.MUSTER_WORKER_CONCURRENCY,
+    databaseConnections: s.MUSTER_DATABASE_CONNECTIONS,
     sshConnectTimeoutMs: s.MUSTER_SSH_CONNECT_TIMEOUT_MS,
     stepTimeoutMs: s.MUSTER_STEP_TIMEOUT_MS,
     backends:

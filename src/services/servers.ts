@@ -11,7 +11,7 @@ import * as store from '../store/servers.ts';
 import { readHostKey } from '../transport/keypairs.ts';
 import { type PageOf, type ServiceContext, toPage } from './context.ts';
 import { requireKeypair } from './keypairs.ts';
-import { found, refuseInUse, SUGGESTION_PAGE } from './lookup.ts';
+import { found, refuseInUse } from './lookup.ts';
 
 export type Server = store.ServerRow;
 export interface ServerDetails extends Server {

@@ -40,3 +40,7 @@ export async function deleteApplication(db: Db, id: string): Promise<void> {
 export async function lockApplication(tx: Db, id: string): Promise<void> {
   await tx.$executeRaw`select pg_advisory_xact_lock(hashtextextended(${`application:${id}`}, 0))`;
 }
+
+export function findApplicationById(db: Db, id: string): Promise<ApplicationRow | null> {
+  return db.application.findUnique({ where: { id } });
+}

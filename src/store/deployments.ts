@@ -28,6 +28,8 @@ export type DeploymentRow = DeploymentHead & {
   readonly batches: BatchRow[];
 };
 
+const STEPS_PER_INSERT = 5000;
+
 export const ACTIVE_STATUSES: readonly DeploymentStatus[] = [
   'queued',
   'preparing',
@@ -86,18 +88,20 @@ export async function insertDeployment(tx: Db, deployment: NewDeployment): Promi
     select: { id: true, index: true },
   });
   const batchIds = new Map(batches.map((b) => [b.index, b.id]));
-  await tx.step.createMany({
-    data: deployment.batches.flatMap((b) =>
-      b.pairs.map((pair) => ({
-        batchId: batchIds.get(b.index) ?? '',
-        deploymentId: row.id,
-        serverId: idOf(deployment.serverIds, pair.server),
-        serverName: pair.server,
-        gitdeployId: idOf(deployment.gitdeployIds, pair.gitdeploy),
-        gitdeployName: pair.gitdeploy,
-      })),
-    ),
-  });
+  const steps = deployment.batches.flatMap((b) =>
+    b.pairs.map((pair) => ({
+      batchId: batchIds.get(b.index) ?? '',
+      deploymentId: row.id,
+      serverId: idOf(deployment.serverIds, pair.server),
+      serverName: pair.server,
+      gitdeployId: idOf(deployment.gitdeployIds, pair.gitdeploy),
+      gitdeployName: pair.gitdeploy,
+    })),
+  );
+  // PostgreSQL takes at most 65,535 parameters in one statement.
+  for (let i = 0; i < steps.length; i += STEPS_PER_INSERT) {
+    await tx.step.createMany({ data: steps.slice(i, i + STEPS_PER_INSERT) });
+  }
   return head(row);
 }
 
@@ -222,11 +226,23 @@ export async function moveBatch(
   await db.batch.update({ where: { id }, data: { status: to, ...times } });
 }
 
-/** Marks what will not run any more: the pending steps and batches of a deployment that stopped. */
-export async function skipPending(tx: Db, deploymentId: string): Promise<void> {
+/**
+ * Closes what a deployment that stopped leaves open: what did not begin is skipped, what was cut off in the middle
+ * has failed with the deployment's error.
+ */
+export async function closeOpenWork(tx: Db, deploymentId: string, error: ErrorBody): Promise<void> {
+  const finishedAt = new Date();
+  await tx.step.updateMany({
+    where: { deploymentId, status: 'running' },
+    data: { status: 'failed', finishedAt, error: toJson(error) },
+  });
   await tx.step.updateMany({
     where: { deploymentId, status: 'pending' },
     data: { status: 'skipped' },
+  });
+  await tx.batch.updateMany({
+    where: { deploymentId, status: 'running' },
+    data: { status: 'failed', finishedAt },
   });
   await tx.batch.updateMany({
     where: { deploymentId, status: 'pending' },

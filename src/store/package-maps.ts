@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
+import type { PackageMapDefinition } from '../domain/package-map.ts';
 import { type Db, insertUnique } from './database.ts';
 import type { PackageMap } from './generated/client.ts';
 import { fromJson, toJson } from './json.ts';
 import { byName, type Page } from './paging.ts';
 
-const Packages = z.record(
+const Packages: z.ZodType<PackageMapDefinition> = z.record(
   z.string(),
   z.object({
     patterns: z.array(z.string()),
@@ -15,7 +16,7 @@ const Packages = z.record(
 );
 
 export type PackageMapRow = Omit<PackageMap, 'packages'> & {
-  readonly packages: z.infer<typeof Packages>;
+  readonly packages: PackageMapDefinition;
 };
 
 const parsed = (row: PackageMap): PackageMapRow => ({
@@ -63,4 +64,9 @@ export async function insertPackageMap(
 
 export async function deletePackageMap(db: Db, id: string): Promise<void> {
   await db.packageMap.delete({ where: { id } });
+}
+
+export async function findPackageMapById(db: Db, id: string): Promise<PackageMapRow | null> {
+  const row = await db.packageMap.findUnique({ where: { id } });
+  return row === null ? null : parsed(row);
 }

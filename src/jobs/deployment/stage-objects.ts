@@ -1,0 +1,83 @@
+import { createReadStream } from 'node:fs';
+import { AppError } from '../../domain/errors.ts';
+import { stageAnswerSchema, stageScript } from '../../remote/stage.ts';
+import type { Connection } from '../../transport/connection.ts';
+import { runOperation } from '../../transport/run-operation.ts';
+import { connectServer } from '../connect-server.ts';
+import type { JobDependencies } from '../dependencies.ts';
+import { eachLimited } from '../each-limited.ts';
+import type { JobContext } from '../handler.ts';
+import type { DeploymentWork, StepWork } from './deployment-work.ts';
+
+/** Sends to a clone the objects it lacks for `want`, as one pack, thin against what it has. */
+export async function stageObjects(
+  { config, depot }: JobDependencies,
+  connection: Connection,
+  to: { work: StepWork; want: string; signal: AbortSignal },
+): Promise<void> {
+  const { gitdeploy, installation } = to.work;
+  const send = async (have: string | null): Promise<'staged' | 'present' | 'need_full'> => {
+    const pack = await depot.preparePack({
+      applicationId: gitdeploy.applicationId,
+      want: to.want,
+      have,
+      signal: to.signal,
+    });
+    try {
+      const script = stageScript({
+        path: connection.pathOn(gitdeploy.path),
+        branch: gitdeploy.branch,
+        installationId: installation.id,
+        want: to.want,
+        have,
+      });
+      const { state } = await runOperation(connection, script, stageAnswerSchema, {
+        stdin: () => createReadStream(pack.path),
+        timeoutMs: config.stepTimeoutMs,
+        signal: to.signal,
+      });
+      return state;
+    } finally {
+      await pack.release();
+    }
+  };
+  if ((await send(installation.deployedCommit)) !== 'need_full') return;
+  await send(null);
+}
+
+/**
+ * Sends the objects to all servers before the first batch, so that a batch only has to switch. Packs are the same
+ * for all clones that have the same commit, and are made once.
+ * @returns the steps whose clone could not be reached now; they try again when their turn comes
+ */
+export async function stageAhead(
+  dependencies: JobDependencies,
+  context: JobContext,
+  stage: {
+    work: DeploymentWork;
+    steps: readonly StepWork[];
+    wantOf: (step: StepWork) => string;
+    signal: AbortSignal;
+  },
+): Promise<ReadonlySet<string>> {
+  const missed = new Set<string>();
+  await eachLimited(stage.steps, stage.work.options.concurrency, async (step) => {
+    if (stage.signal.aborted) return;
+    try {
+      const access = await connectServer(dependencies, step.server, stage.signal);
+      await stageObjects(dependencies, access.connection, {
+        work: step,
+        want: stage.wantOf(step),
+        signal: stage.signal,
+      });
+    } catch (error) {
+      missed.add(step.step.id);
+      if (!(error instanceof AppError)) throw error;
+      context.log.info(
+        { server: step.server.name, gitdeploy: step.gitdeploy.name, err: error },
+        'objects could not be staged ahead',
+      );
+    }
+  });
+  return missed;
+}

@@ -1,0 +1,18 @@
+import { createGitrepoHandler } from './create-gitrepo.ts';
+import { deinitializeGitdeployHandler } from './deinitialize-gitdeploy.ts';
+import type { JobDependencies } from './dependencies.ts';
+import { runDeploymentHandler } from './deployment/run-deployment.ts';
+import type { JobHandlers } from './handler.ts';
+import { initializeGitdeployHandler } from './initialize-gitdeploy.ts';
+import { storeBuildHandler } from './store-build.ts';
+
+/** One handler for each kind of job; the type checker refuses a kind without one. */
+export function createHandlers(dependencies: JobDependencies): JobHandlers {
+  return {
+    store_build: storeBuildHandler(dependencies),
+    create_gitrepo: createGitrepoHandler(dependencies),
+    initialize_gitdeploy: initializeGitdeployHandler(dependencies),
+    deinitialize_gitdeploy: deinitializeGitdeployHandler(dependencies),
+    run_deployment: runDeploymentHandler(dependencies),
+  };
+}

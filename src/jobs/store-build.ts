@@ -1,0 +1,135 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ArchiveType } from '../domain/archive-entry.ts';
+import { AppError } from '../domain/errors.ts';
+import { MASTER_PACKAGE } from '../domain/package-map.ts';
+import {
+  type BuildRow,
+  failStoringBuild,
+  findBuildById,
+  finishStoringBuild,
+  type StoredPackage,
+} from '../store/builds.ts';
+import { findPackageMapById } from '../store/package-maps.ts';
+import type { JobDependencies } from './dependencies.ts';
+import type { JobContext, JobHandler } from './handler.ts';
+
+/** How often progress is told while an archive is read. */
+const PROGRESS_MS = 1000;
+
+/** Makes a build of an uploaded archive: its tree in the depot, and the packages of the package map. */
+export function storeBuildHandler(dependencies: JobDependencies): JobHandler<'store_build'> {
+  const { config, database, depot } = dependencies;
+  const archiveOf = (upload: string): string => join(config.dataDirectory, 'uploads', upload);
+  return {
+    run: async ({ buildId, upload, packageMapId }, context) => {
+      const build = await findBuildById(database.db, buildId);
+      if (build === null || build.state === 'stored') {
+        // Deleted meanwhile, or stored by a worker that died before it could say so.
+        await rm(archiveOf(upload), { force: true });
+        return { outcome: 'succeeded', result: summary(build) };
+      }
+      const { applicationId } = build;
+      await depot.createRepository(applicationId);
+      const master = await depot.ingestBuild({
+        applicationId,
+        buildId,
+        archivePath: archiveOf(upload),
+        fileType: archiveTypeOf(build),
+        limits: {
+          maxEntries: config.upload.maxEntries,
+          maxUnpackedBytes: config.upload.maxUnpackedBytes,
+        },
+        signal: context.signal,
+        onProgress: throttled(context),
+      });
+      await context.emit('archive_read', {
+        files: master.files,
+        bytes: master.bytes,
+        empty_directories: master.emptyDirectories,
+        case_collisions: master.caseCollisions,
+      });
+      const packages = await cutPackages(dependencies, context, {
+        build,
+        tree: master.tree,
+        packageMapId,
+      });
+      const stored = [{ name: MASTER_PACKAGE, ...master }, ...packages];
+      await database.transaction((tx) => finishStoringBuild(tx, buildId, stored));
+      await rm(archiveOf(upload), { force: true });
+      return { outcome: 'succeeded', result: summary(await findBuildById(database.db, buildId)) };
+    },
+    failed: async (tx, { buildId, upload }, error) => {
+      await failStoringBuild(tx, buildId, error);
+      await rm(archiveOf(upload), { force: true });
+      const build = await findBuildById(tx, buildId);
+      if (build !== null) await depot.deleteBuild(build.applicationId, buildId);
+    },
+  };
+}
+
+async function cutPackages(
+  { database, depot }: JobDependencies,
+  context: JobContext,
+  from: { build: BuildRow; tree: string; packageMapId: string | null },
+): Promise<StoredPackage[]> {
+  if (from.packageMapId === null) return [];
+  const map = await findPackageMapById(database.db, from.packageMapId);
+  if (map === null) {
+    throw new AppError(
+      'conflict',
+      'The package map was deleted before the build was stored. Upload the build again.',
+    );
+  }
+  const cut = await depot.cutPackages({
+    applicationId: from.build.applicationId,
+    buildId: from.build.id,
+    tree: from.tree,
+    packages: map.packages,
+    signal: context.signal,
+  });
+  const packages: StoredPackage[] = [];
+  for (const [name, { tree, files, bytes, unmatchedPatterns }] of Object.entries(cut)) {
+    packages.push({ name, tree, files, bytes });
+    await context.emit('package_cut', { package: name, files, bytes });
+    for (const pattern of unmatchedPatterns) {
+      await context.emit('warning', {
+        package: name,
+        pattern,
+        message: `Pattern \`${pattern}\` of package \`${name}\` matches no file of the build.`,
+      });
+    }
+  }
+  return packages;
+}
+
+function throttled(context: JobContext): (progress: { files: number; bytes: number }) => void {
+  let last = Date.now();
+  return (progress) => {
+    if (Date.now() - last < PROGRESS_MS) return;
+    last = Date.now();
+    // Progress is a courtesy: that it could not be told must not fail the upload.
+    context.emit('progress', progress).catch(() => {});
+  };
+}
+
+function archiveTypeOf({ fileType }: BuildRow): ArchiveType {
+  if (fileType === 'zip' || fileType === 'tar.gz' || fileType === 'tar.bz2') return fileType;
+  throw new AppError(
+    'internal',
+    `The build's row names the file type ${fileType}, which Muster does not read.`,
+  );
+}
+
+function summary(build: BuildRow | null): unknown {
+  if (build === null) return { deleted: true };
+  return {
+    build: build.name,
+    packages: Object.fromEntries(
+      build.packages.map((p) => [
+        p.name,
+        { files: p.fileCount, bytes: Number(p.sizeBytes), tree: p.tree },
+      ]),
+    ),
+  };
+}
