@@ -87,7 +87,7 @@ export function parseName(kind: NameKind, value: string): Name {
   if (!parsed.success) {
     throw new AppError(
       'invalid_input',
-      `${quoted(value)} cannot be the name of ${withArticle(kind)}; use 1 to 128 letters, digits, \`.\`, \`_\` or \`-\`, beginning with a letter or digit.`,
+      `${subject(value)} cannot be the name of ${withArticle(kind)}; use 1 to 128 letters, digits, \`.\`, \`_\` or \`-\`, beginning with a letter or digit.`,
       { details: { kind, value: shortened(value), pattern: NAME_PATTERN.source } },
     );
   }
@@ -189,7 +189,7 @@ export function parseBranch(value: string): Branch {
   if (because === null) return branchSchema.parse(value);
   throw new AppError(
     'invalid_input',
-    `${quoted(value)} cannot be a branch, because ${because}; give the name of one branch, such as \`master\`.`,
+    `${subject(value)} cannot be a branch, because ${because}; give the name of one branch, such as \`master\`.`,
     { details: { value: shortened(value) } },
   );
 }
@@ -205,7 +205,7 @@ export function parseDeployPath(value: string): DeployPath {
   if (because === null) return deployPathSchema.parse(path);
   throw new AppError(
     'invalid_input',
-    `${quoted(value)} cannot be a deploy path, because ${because}; give an absolute path of its own, such as \`/opt/shop\`.`,
+    `${subject(value)} cannot be a deploy path, because ${because}; give an absolute path of its own, such as \`/opt/shop\`.`,
     { details: { value: shortened(value) } },
   );
 }
@@ -240,4 +240,9 @@ function byteLength(text: string): number {
 
 function withArticle(kind: NameKind): string {
   return /^[ae]/.test(kind) ? `an ${kind}` : `a ${kind}`;
+}
+
+/** The value at the beginning of a sentence. */
+function subject(value: string): string {
+  return value === '' ? 'An empty string' : quoted(value);
 }

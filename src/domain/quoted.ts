@@ -3,7 +3,7 @@ const MAX_LISTED = 5;
 
 /** A value as error messages show it: in backticks, on one line, and cut short if a hostile caller made it long. */
 export function quoted(value: string): string {
-  return value === '' ? 'An empty string' : `\`${shortened(value)}\``;
+  return value === '' ? 'an empty string' : `\`${shortened(value)}\``;
 }
 
 /** The same without the backticks, for `details`. */
