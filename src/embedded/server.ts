@@ -100,7 +100,7 @@ export async function stopOrphan(dataDirectory: string): Promise<'none' | 'stopp
   return 'stopped';
 }
 
-export function hasExited(child: ChildProcess): boolean {
+function hasExited(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
