@@ -1,0 +1,114 @@
+import type { Readable } from 'node:stream';
+import { type WriteArchiveOptions, writeArchive } from './archives.ts';
+import { type CommitOptions, commitTree, dropHeads, keepHead } from './commits.ts';
+import { assertObjectId } from './git.ts';
+import { type IngestedBuild, type IngestOptions, ingestBuild } from './ingest.ts';
+import {
+  type CutOptions,
+  type CutPackage,
+  cutPackages,
+  type PreviewedPackage,
+  previewPackages,
+} from './packages.ts';
+import { openPackStore, type PackOptions, type PreparedPack } from './packs.ts';
+import { buildRefPrefix, changeRefs, listRefs } from './refs.ts';
+import {
+  createRepository,
+  openDepotFolder,
+  removeRepository,
+  repositoryPath,
+} from './repository.ts';
+import { diffTrees, listFiles, type TreeDiff, type TreeFile, treeOf } from './trees.ts';
+
+/**
+ * The builds of all applications as git objects: one bare repository per application (DESIGN.md decisions 3 to 5).
+ * Builds, packages and commits are named by object ids; which id is which build is known to the store alone.
+ * Everything may be done twice, and by several processes at once. Every method may throw `storage_failed`.
+ */
+export interface Depot {
+  /** Makes an application's repository; does nothing if it is there. */
+  createRepository(applicationId: string): Promise<void>;
+  /** Removes an application's repository; does nothing if there is none. */
+  removeRepository(applicationId: string): Promise<void>;
+  /** See `ingestBuild`. */
+  ingestBuild(o: IngestOptions): Promise<IngestedBuild>;
+  /** See `cutPackages`. */
+  cutPackages(o: CutOptions & { readonly buildId: string }): Promise<Record<string, CutPackage>>;
+  /** See `previewPackages`. */
+  previewPackages(o: CutOptions): Promise<Record<string, PreviewedPackage>>;
+  /** See `listFiles`. */
+  listFiles(applicationId: string, tree: string): AsyncIterable<TreeFile>;
+  /** See `writeArchive`. */
+  writeArchive(o: WriteArchiveOptions): Readable;
+  /** See `diffTrees`. */
+  diffTrees(o: {
+    readonly applicationId: string;
+    readonly from: string;
+    readonly to: string;
+    readonly signal?: AbortSignal | undefined;
+  }): Promise<TreeDiff>;
+  /** Lets a build and its packages go; what no commit needs is no longer kept alive. Does nothing if it is gone. */
+  deleteBuild(applicationId: string, buildId: string): Promise<void>;
+  /** See `commitTree`. */
+  commitTree(o: CommitOptions): Promise<string>;
+  /** The tree of a commit. */
+  treeOf(applicationId: string, commit: string): Promise<string>;
+  /** See `keepHead`. */
+  keepHead(o: {
+    readonly applicationId: string;
+    readonly gitrepoId: string;
+    readonly branch: string;
+    readonly commit: string;
+  }): Promise<void>;
+  /** See `dropHeads`. */
+  dropHeads(applicationId: string, gitrepoId: string): Promise<void>;
+  /** See `PackStore.prepare`. */
+  preparePack(o: PackOptions): Promise<PreparedPack>;
+}
+
+/** The tree without any file: what a new branch begins with. */
+export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
+
+/** Where git is commonly found; Muster's own environment is not passed on to it. */
+const DEFAULT_SEARCH_PATH =
+  '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin';
+
+/**
+ * Opens the depot, making the folder if need be, and clears away what a crash left there over a day ago.
+ * @param o.directory absolute @param o.searchPath the PATH in which `git` is looked for
+ * @throws {AppError} `storage_failed` if git is missing or too old, or the folder cannot be written
+ */
+export async function openDepot(o: {
+  readonly directory: string;
+  readonly searchPath?: string;
+}): Promise<Depot> {
+  const folder = await openDepotFolder({
+    directory: o.directory,
+    searchPath: o.searchPath ?? DEFAULT_SEARCH_PATH,
+  });
+  const packs = openPackStore(folder);
+  return {
+    createRepository: (applicationId) => createRepository(folder, applicationId),
+    removeRepository: (applicationId) => removeRepository(folder, applicationId),
+    ingestBuild: (options) => ingestBuild(folder, options),
+    cutPackages: (options) => cutPackages(folder, options),
+    previewPackages: (options) => previewPackages(folder, options),
+    listFiles: (applicationId, tree) => listFiles(folder, applicationId, tree),
+    writeArchive: (options) => writeArchive(folder, options),
+    diffTrees: (options) => diffTrees(folder, options),
+    async deleteBuild(applicationId, buildId) {
+      const gitDir = repositoryPath(folder, applicationId);
+      const refs = await listRefs(folder.git, gitDir, buildRefPrefix(buildId));
+      await changeRefs(
+        folder.git,
+        gitDir,
+        refs.map(({ name }) => ({ name, id: null })),
+      );
+    },
+    commitTree: (options) => commitTree(folder, options),
+    treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
+    keepHead: (options) => keepHead(folder, options),
+    dropHeads: (applicationId, gitrepoId) => dropHeads(folder, applicationId, gitrepoId),
+    preparePack: (options) => packs.prepare(options),
+  };
+}
