@@ -67,7 +67,7 @@ export async function composeMuster(config: Config, log: Logger): Promise<Muster
       services,
       startWorker: () => {
         if (worker !== null) return;
-        const transport = createTransport({ connectTimeoutMs: config.sshConnectTimeoutMs });
+        const transport = createTransport({ ssh: { loginTimeoutMs: config.sshConnectTimeoutMs } });
         closing.push(() => transport.close());
         worker = startWorker({
           database,

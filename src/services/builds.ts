@@ -142,7 +142,7 @@ export async function downloadPackage(
   const { tree } = requirePackage(build, wanted.package);
   return {
     tree,
-    archive: context.depot.writeArchive({
+    archive: await context.depot.writeArchive({
       applicationId: build.applicationId,
       tree,
       fileType: wanted.fileType,

@@ -3,7 +3,7 @@ import { AppError } from '../domain/errors.ts';
 import type { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-options.ts';
 import { parseBranch, parseDeployPath, parseName } from '../domain/names.ts';
 import { requireKnown } from '../domain/unknown-names.ts';
-import { parseStates } from '../remote/states/parse-states.ts';
+import { parseStates } from '../remote/states/parse.ts';
 import type { Attributes } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import { findActiveDeploymentsOf } from '../store/deployments.ts';

@@ -96,7 +96,13 @@ async function deployOnce(
       signal: run.signal,
     });
   }
-  const actions = { connection, path: gitdeploy.path, signal: run.signal, log };
+  const actions = {
+    connection,
+    path: gitdeploy.path,
+    timeoutMs: dependencies.config.stepTimeoutMs,
+    signal: run.signal,
+    log,
+  };
   await runActions('prepull', gitdeploy.actions.prepull, actions);
   const { head } = await switchClone(dependencies, connection, item, run, log);
   await recordDeployed(database.db, installation.id, {
