@@ -1,0 +1,73 @@
+import type { Readable } from 'node:stream';
+import type { RemoteScript } from '../remote/script.ts';
+
+/** A server and how it is reached. `hostKey` is `ssh-ed25519 AAAA…`, or null if none was seen yet. */
+export interface ServerTarget {
+  readonly id: string;
+  readonly name: string;
+  readonly connection:
+    | {
+        readonly kind: 'ssh';
+        readonly host: string;
+        readonly port: number;
+        readonly user: string;
+        readonly privateKey: string;
+        readonly hostKey: string | null;
+      }
+    | { readonly kind: 'local'; readonly root: string };
+}
+
+/** How one script is run. */
+export interface RunOptions {
+  /** Called once, when the script has been started. Read with back-pressure; destroyed if the script ends first. */
+  readonly stdin?: () => Readable;
+  readonly signal?: AbortSignal;
+  readonly timeoutMs: number;
+  /** Told of every piece of output as it comes, whole characters only. */
+  readonly onOutput?: (output: { stream: 'stdout' | 'stderr'; text: string }) => void;
+  /** How much of each stream is kept, from its end. Default 65,536. */
+  readonly maxOutputBytes?: number;
+}
+
+/** How a script ended. The outputs are their last `maxOutputBytes`. */
+export interface RunResult {
+  /** Null if a signal ended it. */
+  readonly exitCode: number | null;
+  /** Without `SIG`, such as `TERM`; null if it exited. */
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * A way to one server. Stays usable until the connection is lost or was idle for minutes; so ask
+ * `Transport.connect` before every step, which costs nothing while the connection is there.
+ */
+export interface Connection {
+  /** The key that the server has shown, `type base64`: to be pinned if none was. Null for a local folder. */
+  readonly hostKey: string | null;
+  /**
+   * What an absolute path of the server is called for scripts: itself, or below the root of a local server.
+   * @throws {AppError} `invalid_input` for a path that is not absolute or has `.` or `..` in it
+   */
+  pathOn(path: string): string;
+  /**
+   * Run a script to its end. An exit code other than 0 is a result, not an error.
+   * @throws {AppError} `server_unreachable` if the connection is lost, `command_timeout`; the signal's reason
+   */
+  run(script: RemoteScript, options: RunOptions): Promise<RunResult>;
+}
+
+/** The ways to all servers. */
+export interface Transport {
+  /**
+   * A connection to the server, new or shared.
+   * @throws {AppError} `server_unreachable` (retryable), `server_login_refused`, `host_key_changed`
+   */
+  connect(target: ServerTarget, options?: { readonly signal?: AbortSignal }): Promise<Connection>;
+  /** End every connection; what still runs is rejected with `server_unreachable`. */
+  close(): Promise<void>;
+}
+
+/** What `RunOptions.maxOutputBytes` is when it is not given. */
+export const DEFAULT_MAX_OUTPUT_BYTES = 65_536;

@@ -1,0 +1,27 @@
+import type { Connection, ServerTarget, Transport } from './connection.ts';
+import { connectLocal } from './local.ts';
+import { DEFAULT_SSH_BUDGETS, type SshBudgets } from './ssh-budgets.ts';
+import { SshPool } from './ssh-pool.ts';
+
+/** How the transport is set up. Every budget has a default that is safe with a stock sshd. */
+export interface TransportOptions {
+  readonly ssh?: Partial<SshBudgets>;
+}
+
+/** The transport to all kinds of servers. The caller owns it and closes it. */
+export function createTransport(options: TransportOptions = {}): Transport {
+  const pool = new SshPool({ ...DEFAULT_SSH_BUDGETS, ...options.ssh });
+  return {
+    connect: async (target: ServerTarget, { signal } = {}): Promise<Connection> => {
+      signal?.throwIfAborted();
+      const { connection, id, name } = target;
+      switch (connection.kind) {
+        case 'ssh':
+          return await pool.connect({ id, name, connection }, signal);
+        case 'local':
+          return await connectLocal({ name, root: connection.root });
+      }
+    },
+    close: async () => await pool.close(),
+  };
+}
