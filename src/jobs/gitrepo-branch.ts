@@ -1,4 +1,5 @@
-import { type Depot, EMPTY_TREE } from '../depot/depot.ts';
+import type { Depot } from '../depot/depot.ts';
+import { EMPTY_TREE } from '../depot/git.ts';
 import { AppError } from '../domain/errors.ts';
 import type { Database } from '../store/database.ts';
 import {

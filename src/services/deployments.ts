@@ -1,4 +1,4 @@
-import { EMPTY_TREE } from '../depot/depot.ts';
+import { EMPTY_TREE } from '../depot/git.ts';
 import type { Batch } from '../domain/batches.ts';
 import { summarizeChanges, type TreeDifference } from '../domain/changed-files.ts';
 import type {
