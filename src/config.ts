@@ -82,7 +82,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     );
   }
   const dataDirectory = resolve(s.MUSTER_DATA_DIR);
-  mkdirSync(dataDirectory, { recursive: true, mode: 0o750 });
+  // Others may pass through, for the account that runs the embedded PostgreSQL, but not look around.
+  mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
   return {
     host: s.MUSTER_HOST,
     port: s.MUSTER_PORT,

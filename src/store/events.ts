@@ -18,7 +18,7 @@ export async function appendEvent(db: Db, event: NewEvent): Promise<void> {
   await db.$executeRaw`
     with e as (
       insert into events (job_id, deployment_id, kind, data)
-      values (${event.jobId}::uuid, ${event.deploymentId}::uuid, ${event.kind}, ${JSON.stringify(event.data)}::jsonb)
+      values (${event.jobId}::uuid, ${event.deploymentId}::uuid, ${event.kind}, ${JSON.stringify(event.data)}::json)
       returning 1)
     select pg_notify(${EVENT_CHANNEL}, ${event.jobId ?? event.deploymentId ?? ''}) from e`;
 }

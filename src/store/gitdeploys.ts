@@ -33,12 +33,10 @@ const include = {
   },
 } as const;
 
-// JSON columns hold actions as [id, form] pairs: PostgreSQL's jsonb does not keep the order of keys, and
-// states run in the order in which they are written.
 const parsed = (row: Row): GitdeployRow => ({
   ...row,
   options: fromJson(GitdeployOptions, row.options),
-  actions: unpairActions(row.actions),
+  actions: fromJson(GitdeployActions, row.actions),
 });
 
 export async function listGitdeploys(
@@ -123,23 +121,6 @@ function columns(
     ...values,
     attributes: toJson(values.attributes),
     options: toJson(values.options),
-    actions: toJson({
-      prepull: Object.entries(values.actions.prepull),
-      postpull: Object.entries(values.actions.postpull),
-    }),
+    actions: toJson(values.actions),
   };
-}
-
-function unpairActions(column: unknown): GitdeployActions {
-  return fromJson(GitdeployActions, mapValues(column));
-}
-
-function mapValues(column: unknown): Record<string, unknown> {
-  if (typeof column !== 'object' || column === null) return {};
-  return Object.fromEntries(
-    Object.entries(column).map(([key, pairs]) => [
-      key,
-      Array.isArray(pairs) ? Object.fromEntries(pairs) : pairs,
-    ]),
-  );
 }

@@ -33,12 +33,12 @@ CREATE TABLE "builds" (
     "id" UUID NOT NULL,
     "application_id" UUID NOT NULL,
     "name" TEXT NOT NULL,
-    "attributes" JSONB NOT NULL DEFAULT '{}',
+    "attributes" JSON NOT NULL DEFAULT '{}',
     "state" "build_state" NOT NULL DEFAULT 'created',
     "file_type" TEXT,
     "size_bytes" BIGINT,
     "sha256" TEXT,
-    "error" JSONB,
+    "error" JSON,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
     "stored_at" TIMESTAMPTZ(3),
 
@@ -61,7 +61,7 @@ CREATE TABLE "package_maps" (
     "id" UUID NOT NULL,
     "application_id" UUID NOT NULL,
     "name" TEXT NOT NULL,
-    "packages" JSONB NOT NULL,
+    "packages" JSON NOT NULL,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
     CONSTRAINT "package_maps_pkey" PRIMARY KEY ("id")
@@ -84,11 +84,11 @@ CREATE TABLE "servers" (
     "id" UUID NOT NULL,
     "name" TEXT NOT NULL,
     "environment" TEXT NOT NULL,
-    "connection" JSONB NOT NULL,
+    "connection" JSON NOT NULL,
     "keypair_id" UUID,
     "host_key" TEXT,
     "datacenter" TEXT,
-    "attributes" JSONB NOT NULL DEFAULT '{}',
+    "attributes" JSON NOT NULL DEFAULT '{}',
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
     CONSTRAINT "servers_pkey" PRIMARY KEY ("id")
@@ -127,9 +127,9 @@ CREATE TABLE "gitdeploys" (
     "path" TEXT NOT NULL,
     "gitrepo_id" UUID NOT NULL,
     "branch" TEXT NOT NULL,
-    "attributes" JSONB NOT NULL DEFAULT '{}',
-    "options" JSONB NOT NULL,
-    "actions" JSONB NOT NULL,
+    "attributes" JSON NOT NULL DEFAULT '{}',
+    "options" JSON NOT NULL,
+    "actions" JSON NOT NULL,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
     CONSTRAINT "gitdeploys_pkey" PRIMARY KEY ("id")
@@ -158,7 +158,7 @@ CREATE TABLE "groups" (
     "application_id" UUID NOT NULL,
     "name" TEXT NOT NULL,
     "description" TEXT,
-    "attributes" JSONB NOT NULL DEFAULT '{}',
+    "attributes" JSON NOT NULL DEFAULT '{}',
     "rolling" BOOLEAN NOT NULL DEFAULT false,
     "ordered" BOOLEAN NOT NULL,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
@@ -185,9 +185,9 @@ CREATE TABLE "deployments" (
     "username" TEXT NOT NULL,
     "reason" TEXT,
     "status" "deployment_status" NOT NULL DEFAULT 'queued',
-    "target" JSONB NOT NULL,
-    "options" JSONB NOT NULL,
-    "error" JSONB,
+    "target" JSON NOT NULL,
+    "options" JSON NOT NULL,
+    "error" JSON,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
     "started_at" TIMESTAMPTZ(3),
     "finished_at" TIMESTAMPTZ(3),
@@ -202,7 +202,7 @@ CREATE TABLE "deployment_commits" (
     "gitrepo_name" TEXT NOT NULL,
     "branch" TEXT NOT NULL,
     "commit" TEXT NOT NULL,
-    "changed_files" JSONB NOT NULL,
+    "changed_files" JSON NOT NULL,
 
     CONSTRAINT "deployment_commits_pkey" PRIMARY KEY ("deployment_id","gitrepo_id","branch")
 );
@@ -236,7 +236,7 @@ CREATE TABLE "steps" (
     "from_commit" TEXT,
     "to_commit" TEXT,
     "attempts" INTEGER NOT NULL DEFAULT 0,
-    "error" JSONB,
+    "error" JSON,
     "log_excerpt" TEXT,
     "started_at" TIMESTAMPTZ(3),
     "finished_at" TIMESTAMPTZ(3),
@@ -249,11 +249,11 @@ CREATE TABLE "jobs" (
     "id" UUID NOT NULL,
     "kind" TEXT NOT NULL,
     "status" "job_status" NOT NULL DEFAULT 'queued',
-    "data" JSONB NOT NULL,
+    "data" JSON NOT NULL,
     "username" TEXT NOT NULL,
     "application_id" UUID,
-    "result" JSONB,
-    "error" JSONB,
+    "result" JSON,
+    "error" JSON,
     "attempts" INTEGER NOT NULL DEFAULT 0,
     "worker" TEXT,
     "lease_expires_at" TIMESTAMPTZ(3),
@@ -271,7 +271,7 @@ CREATE TABLE "events" (
     "job_id" UUID,
     "deployment_id" UUID,
     "kind" TEXT NOT NULL,
-    "data" JSONB NOT NULL,
+    "data" JSON NOT NULL,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
     CONSTRAINT "events_pkey" PRIMARY KEY ("id")
@@ -292,7 +292,7 @@ CREATE TABLE "users" (
     "id" UUID NOT NULL,
     "username" TEXT NOT NULL,
     "password_hash" TEXT,
-    "permissions" JSONB NOT NULL,
+    "permissions" JSON NOT NULL,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
     CONSTRAINT "users_pkey" PRIMARY KEY ("id")
@@ -316,7 +316,7 @@ CREATE TABLE "idempotency_keys" (
     "key" TEXT NOT NULL,
     "request_hash" TEXT NOT NULL,
     "status_code" INTEGER,
-    "headers" JSONB,
+    "headers" JSON,
     "body" TEXT,
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
