@@ -66,9 +66,6 @@ export interface Depot {
   preparePack(o: PackOptions): Promise<PreparedPack>;
 }
 
-/** The tree without any file: what a new branch begins with. */
-export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
-
 /** Where git is commonly found; Muster's own environment is not passed on to it. */
 const DEFAULT_SEARCH_PATH =
   '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin';

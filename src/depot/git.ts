@@ -44,6 +44,9 @@ export interface GitProcess {
 /** The mode bits of a tree entry that a build can have. */
 export type GitFileMode = '100644' | '100755' | '120000';
 
+/** The tree without any file: what a new branch begins with. */
+export const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
+
 const DEFAULT_TIMEOUT_MS = 600_000;
 const DEFAULT_MAX_OUTPUT_BYTES = 64 * 1024 ** 2;
 const MAX_STDERR_BYTES = 4096;

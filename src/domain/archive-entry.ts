@@ -125,7 +125,7 @@ export function normalizePath(name: string): string {
 export function unsafePathReason(path: string): string | null {
   if (path.includes('\0')) return 'has a NUL byte in its name';
   if (/\p{Surrogate}/u.test(path)) return 'has a name that is not valid Unicode';
-  if (/^[/\\]|^[A-Za-z]:[/\\]/.test(path)) return 'has an absolute name';
+  if (ABSOLUTE_NAME.test(path)) return 'has an absolute name';
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) return `has a name over ${MAX_PATH_BYTES} bytes`;
   for (const component of path.split('/')) {
     if (Buffer.byteLength(component) > MAX_COMPONENT_BYTES) {
@@ -148,7 +148,7 @@ export function unsafeLinkReason(path: string, target: string): string | null {
   if (target.includes('\0')) return 'is a link with a NUL byte in its target';
   if (/\p{Surrogate}/u.test(target)) return 'is a link whose target is not valid Unicode';
   if (Buffer.byteLength(target) >= MAX_PATH_BYTES) return 'is a link with an overlong target';
-  if (/^[/\\]|^[A-Za-z]:[/\\]/.test(target)) return 'is a link to an absolute path';
+  if (ABSOLUTE_NAME.test(target)) return 'is a link to an absolute path';
   let depth = path.split('/').length - 1;
   let wentDown = false;
   for (const component of target.split(/[/\\]/)) {
@@ -170,6 +170,9 @@ function unsafeComponentReason(path: string): string | null {
   if (/(?:^|[/\\])\.\.(?:[/\\]|$)/.test(path)) return 'has ".." in its name';
   return gitNameReason(path);
 }
+
+/** Here or on Windows; `./` before it falls away when the name is normalized. */
+const ABSOLUTE_NAME = /^\/|^(?:\.\/+)*(?:\\|[A-Za-z]:[/\\])/;
 
 /** The first look is cheap: whatever hides `.git` or `.gitmodules` has one of these in it. */
 const MAYBE_GIT_NAME = /~|git|[^ -~]/i;
