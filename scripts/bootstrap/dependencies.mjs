@@ -6,12 +6,12 @@ import { mustRun, ROOT, say } from './run.mjs';
 export const dependencies = { isDone: isInstalled, run: install };
 
 async function install() {
-  say('Installing dependencies (npm ci) …');
+  say('Installing dependencies (npm ci), which takes about half a minute …');
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
   // Under `npm start` this names the very npm that runs us; there need not be one in PATH.
   const npm = process.env.npm_execpath;
   const [program, first] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
-  await mustRun('Installing the dependencies', program, [...first, ...args]);
+  await mustRun('Installing the dependencies', program, [...first, ...args], { quiet: true });
 }
 
 /**
