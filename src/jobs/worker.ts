@@ -140,7 +140,9 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
       return;
     }
     const body = toErrorBody(error);
-    log[body.code === 'internal' ? 'error' : 'info']({ err: error }, 'job failed');
+    // What a person can read needs no stack; what nobody foresaw is a bug, and its stack says where.
+    if (body.code === 'internal') log.error({ err: error }, 'job failed');
+    else log.info({ code: body.code, reason: body.message }, 'job failed');
     await endJob(options, job, claim, { status: 'failed', error: body });
   } finally {
     clearInterval(heartbeat);

@@ -36,3 +36,14 @@ export function listJobEvents(
     take: limit,
   });
 }
+
+/** Whether a deployment has told an event of this kind. */
+export async function hasDeploymentEvent(
+  db: Db,
+  deploymentId: string,
+  kind: string,
+): Promise<boolean> {
+  return (
+    (await db.event.findFirst({ where: { deploymentId, kind }, select: { id: true } })) !== null
+  );
+}

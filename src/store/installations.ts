@@ -148,6 +148,24 @@ export async function recordDeployed(
   });
 }
 
+/** Puts an installation's row back to what it said when it was read, because the switch was taken back. */
+export async function restoreInstallation(db: Db, before: InstallationRow): Promise<void> {
+  const { id, deployedBuildId, deployedCommit, headCommit, deployedAt, deploymentId, drift } =
+    before;
+  await db.installation.updateMany({
+    where: { id },
+    data: {
+      deployedBuildId,
+      deployedCommit,
+      headCommit,
+      deployedAt,
+      deploymentId,
+      drift,
+      observedAt: new Date(),
+    },
+  });
+}
+
 export async function deleteInstallation(db: Db, id: string): Promise<void> {
   await db.installation.deleteMany({ where: { id } });
 }

@@ -7,7 +7,7 @@ import {
   findDeployment,
   moveDeployment,
 } from '../../store/deployments.ts';
-import { appendEvent } from '../../store/events.ts';
+import { appendEvent, hasDeploymentEvent } from '../../store/events.ts';
 import { type Lease, leaseKey } from '../../store/leases.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext, JobHandler, JobOutcome } from '../handler.ts';
@@ -49,7 +49,7 @@ export function runDeploymentHandler(dependencies: JobDependencies): JobHandler<
         return { value: end, keep: end === 'interrupted' };
       });
       if (!done.held) {
-        await context.emit('waiting', { for: done.heldBy }, deploymentId);
+        await tellOnce(dependencies, context, deploymentId, done.heldBy);
         return { outcome: 'again', afterMs: LEASE_RETRY_MS };
       }
       if (done.value === 'interrupted') return { outcome: 'again', afterMs: 0 };
@@ -148,6 +148,17 @@ async function recordFailure(tx: Db, deploymentId: string, error: ErrorBody): Pr
   });
 }
 
+/** A deployment asks again every second; its stream says only once what it waits for. */
+async function tellOnce(
+  { database }: JobDependencies,
+  context: JobContext,
+  deploymentId: string,
+  heldBy: string,
+): Promise<void> {
+  if (await hasDeploymentEvent(database.db, deploymentId, 'waiting')) return;
+  await context.emit('waiting', { for: heldBy }, deploymentId);
+}
+
 function isUnderWay({ status }: DeploymentRow): boolean {
   return UNDER_WAY.some((s) => s === status);
 }
@@ -162,14 +173,14 @@ function endOf(deployment: DeploymentRow): JobOutcome {
 }
 
 function failureOf(deployment: DeploymentRow): AppError {
-  const failed = deployment.batches
-    .flatMap((b) => b.steps)
+  const steps = deployment.batches.flatMap((b) => b.steps);
+  const failed = steps
     .filter((s) => s.status === 'failed')
     .map((s) => ({ server: s.serverName, gitdeploy: s.gitdeployName, error: s.error }));
   const named = failed.slice(0, 3).map((s) => `\`${s.gitdeploy}\` on \`${s.server}\``);
   return new AppError(
     'deployment_failed',
-    `Build \`${deployment.buildName}\` was not deployed everywhere: ${failed.length} steps failed (${named.join(', ')}${failed.length > 3 ? ', …' : ''}). Their errors say why; correct it, then deploy again.`,
+    `Build \`${deployment.buildName}\` was not deployed everywhere: ${failed.length} of ${steps.length} steps failed (${named.join(', ')}${failed.length > 3 ? ', …' : ''}). Their errors say why; correct it, then deploy again.`,
     { details: { deployment_id: deployment.id, failed_steps: failed.slice(0, 50) } },
   );
 }

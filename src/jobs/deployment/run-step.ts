@@ -1,10 +1,7 @@
 import { AppError, toErrorBody } from '../../domain/errors.ts';
-import { switchAnswerSchema, switchScript } from '../../remote/switch.ts';
 import { finishStep, startStep } from '../../store/deployments.ts';
-import { recordDeployed } from '../../store/installations.ts';
-import { fenceOf, type Lease, leaseKey } from '../../store/leases.ts';
-import type { Connection } from '../../transport/connection.ts';
-import { runOperation } from '../../transport/run-operation.ts';
+import { recordDeployed, restoreInstallation } from '../../store/installations.ts';
+import type { Lease } from '../../store/leases.ts';
 import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
@@ -13,6 +10,7 @@ import type { DeploymentWork, StepWork } from './deployment-work.ts';
 import { runActions } from './run-actions.ts';
 import { stageObjects } from './stage-objects.ts';
 import { openStepLog, type StepLog } from './step-log.ts';
+import { revertClone, switchClone } from './switch-clone.ts';
 
 /** What a step needs beside its own rows. */
 export interface StepRun {
@@ -86,7 +84,7 @@ async function deployOnce(
   run: StepRun,
   log: StepLog,
 ): Promise<void> {
-  const { database } = dependencies;
+  const { config, database } = dependencies;
   const { gitdeploy, installation, server } = item;
   const { connection } = await connectServer(dependencies, server, run.signal);
   if (!run.staged) {
@@ -96,49 +94,34 @@ async function deployOnce(
       signal: run.signal,
     });
   }
-  const actions = {
+  const { path, actions } = gitdeploy;
+  const actionsRun = { connection, path, timeoutMs: config.stepTimeoutMs, signal: run.signal, log };
+  await runActions('prepull', actions.prepull, actionsRun);
+  const clone = {
+    config,
     connection,
-    path: gitdeploy.path,
-    timeoutMs: dependencies.config.stepTimeoutMs,
+    item,
+    deploymentId: run.work.deployment.id,
+    leases: run.leases,
+    commit: run.commit,
     signal: run.signal,
     log,
   };
-  await runActions('prepull', gitdeploy.actions.prepull, actions);
-  const { head } = await switchClone(dependencies, connection, item, run, log);
+  const switched = await switchClone(clone);
   await recordDeployed(database.db, installation.id, {
     buildId: run.work.build.id,
     commit: run.commit,
-    head,
+    head: switched.head,
     deploymentId: run.work.deployment.id,
   });
-  await runActions('postpull', gitdeploy.actions.postpull, actions);
-}
-
-async function switchClone(
-  { config }: JobDependencies,
-  connection: Connection,
-  { gitdeploy, installation, server }: StepWork,
-  run: StepRun,
-  log: StepLog,
-): Promise<{ head: string }> {
-  const script = switchScript({
-    path: connection.pathOn(gitdeploy.path),
-    branch: gitdeploy.branch,
-    installationId: installation.id,
-    target: run.commit,
-    favor: gitdeploy.options.favor,
-    ignoreWhitespace: gitdeploy.options['ignore-whitespace'],
-    gitignore: gitdeploy.options.gitignore,
-    fence: Number(fenceOf(run.leases, leaseKey(server.id, gitdeploy.path))),
-    holder: `deployment ${run.work.deployment.id}`,
-  });
-  const answer = await runOperation(connection, script, switchAnswerSchema, {
-    timeoutMs: config.stepTimeoutMs,
-    signal: run.signal,
-  });
-  log.write(
-    `switch: ${answer.state}, ${answer.changedFiles} files changed, now at ${answer.head.slice(0, 12)}` +
-      `${answer.localCommit === null ? '' : `, local changes kept in ${answer.localCommit.slice(0, 12)}`}\n`,
-  );
-  return answer;
+  try {
+    await runActions('postpull', actions.postpull, actionsRun);
+  } catch (error) {
+    // A step that fails leaves its server on the build it had (API.md).
+    if (error instanceof AppError && switched.state !== 'unchanged') {
+      await revertClone(clone, switched);
+      await restoreInstallation(database.db, installation);
+    }
+    throw error;
+  }
 }
