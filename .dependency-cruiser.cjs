@@ -22,7 +22,10 @@ module.exports = {
     layer('store-knows-domain-only', '^src/store/', ['^src/domain/']),
     layer('queue-knows-domain-only', '^src/queue/', ['^src/domain/']),
     layer('services-never-reach-a-server', '^src/services/', [
-      '^src/(domain|store|depot|queue|transport/http)/',
+      '^src/(domain|store|depot|queue)/',
+      // Not ways to a server: reading states and keys that a user sent, and (later) fetching an upload.
+      '^src/remote/states/',
+      '^src/transport/(http/|keypairs\\.ts$)',
       '^src/config\\.ts$',
     ]),
     layer('jobs-never-call-services', '^src/jobs/', [

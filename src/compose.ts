@@ -56,7 +56,7 @@ export async function composeMuster(config: Config, log: Logger): Promise<Muster
     const listener = openListener(databaseUrl);
     closing.push(() => listener.close());
     const depotDirectory = join(config.dataDirectory, 'depot');
-    await mkdir(depotDirectory, { recursive: true, mode: 0o750 });
+    await mkdir(depotDirectory, { recursive: true, mode: 0o700 });
     const depot = await openDepot({ directory: depotDirectory });
     const queue = provideQueue(config, log);
     closing.push(() => queue.close());

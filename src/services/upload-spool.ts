@@ -37,13 +37,13 @@ export async function spoolUpload(
 ): Promise<SpooledUpload> {
   const { config, fileType } = options;
   const directory = uploadsDirectory(config);
-  await mkdir(directory, { recursive: true, mode: 0o750 });
+  await mkdir(directory, { recursive: true, mode: 0o700 });
   const file = randomUUID();
   const path = join(directory, file);
   const discard = (): Promise<void> => rm(path, { force: true });
   const meter = measure(config.upload.maxBytes, fileType);
   try {
-    await pipeline(source, meter.stream, createWriteStream(path, { mode: 0o640, flags: 'wx' }));
+    await pipeline(source, meter.stream, createWriteStream(path, { mode: 0o600, flags: 'wx' }));
     const { sizeBytes, sha256 } = meter.result();
     if (options.sha256 !== undefined && options.sha256 !== sha256) {
       throw new AppError(
