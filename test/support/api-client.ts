@@ -1,0 +1,49 @@
+/** A reply as a test looks at it. */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: a test says by its expectations what it expects of a body
+  readonly body: any;
+}
+
+/** Calls to one Muster, with its token unless the test says otherwise. */
+export type ApiClient = (
+  method: string,
+  path: string,
+  body?: unknown,
+  headers?: Record<string, string>,
+) => Promise<Reply>;
+
+/** A client of the kind that the seed's curl examples are: objects are sent as JSON, bytes as they are. */
+export function createApiClient(muster: {
+  readonly url: string;
+  readonly token: string;
+}): ApiClient {
+  return async (method, path, body, headers = {}) => {
+    const isBytes = body instanceof Uint8Array;
+    const response = await fetch(new URL(path, muster.url), {
+      method,
+      headers: {
+        authorization: `Bearer ${muster.token}`,
+        ...(body === undefined || body instanceof FormData
+          ? {}
+          : { 'content-type': isBytes ? 'application/octet-stream' : 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: toBody(body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') === true;
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: isJson ? JSON.parse(text) : text,
+    };
+  };
+}
+
+function toBody(body: unknown): BodyInit {
+  if (body instanceof FormData || typeof body === 'string') return body;
+  if (body instanceof Uint8Array) return new Uint8Array(body);
+  return JSON.stringify(body);
+}
