@@ -28,10 +28,11 @@ const ZIP32_MAX_FILES = 65_000;
 /**
  * Makes an archive of a tree as it is read: modes and links kept, the same bytes each time, memory bounded.
  * Destroying the stream ends the work.
- * @returns a stream that may end in an `AppError`: `storage_failed`, or before its first byte `invalid_input` if a zip
- *   cannot hold one of the names
+ * @returns once it is known that the archive can be made; what fails later is the stream's `error`
+ * @throws {AppError} `invalid_input` if a zip cannot hold one of the names, `storage_failed`
  */
-export function writeArchive(folder: DepotFolder, o: WriteArchiveOptions): Readable {
+export async function writeArchive(folder: DepotFolder, o: WriteArchiveOptions): Promise<Readable> {
+  const archive = await openArchive(folder, o);
   const output = new PassThrough();
   const abort = new AbortController();
   const { signal } = abort;
@@ -41,29 +42,24 @@ export function writeArchive(folder: DepotFolder, o: WriteArchiveOptions): Reada
   output.once('close', () => abort.abort());
   o.signal?.addEventListener('abort', () => fail(o.signal?.reason), { once: true, signal });
   if (o.signal?.aborted === true) fail(o.signal.reason);
-  fill(folder, { ...o, signal, output, fail }).catch(fail);
+  // Archiver does not pass errors on from one of its streams to the next, so each is heard here.
+  archive.on('error', fail);
+  archive.on('warning', fail);
+  pipeline(archive, output).catch(fail);
+  fill(folder, { ...o, signal, archive }).catch(fail);
   return output;
 }
 
 async function fill(
   folder: DepotFolder,
-  o: WriteArchiveOptions & {
-    readonly signal: AbortSignal;
-    readonly output: PassThrough;
-    readonly fail: (error: unknown) => void;
-  },
+  o: WriteArchiveOptions & { readonly signal: AbortSignal; readonly archive: Archiver },
 ): Promise<void> {
-  const archive = await openArchive(folder, o);
-  // Archiver does not pass errors on from one of its streams to the next, so each is heard here.
-  archive.on('error', o.fail);
-  archive.on('warning', o.fail);
-  pipeline(archive, o.output).catch(o.fail);
   const blobs = openBlobReader(folder, o.applicationId, o.signal);
   try {
     for await (const file of listFiles(folder, o.applicationId, o.tree, o.signal)) {
-      await addFile(file, { ...o, archive, blobs });
+      await addFile(file, { ...o, blobs });
     }
-    await archive.finalize();
+    await o.archive.finalize();
   } finally {
     await blobs.close();
   }

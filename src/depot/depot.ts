@@ -39,7 +39,7 @@ export interface Depot {
   /** See `listFiles`. */
   listFiles(applicationId: string, tree: string): AsyncIterable<TreeFile>;
   /** See `writeArchive`. */
-  writeArchive(o: WriteArchiveOptions): Readable;
+  writeArchive(o: WriteArchiveOptions): Promise<Readable>;
   /** See `diffTrees`. */
   diffTrees(o: {
     readonly applicationId: string;

@@ -94,6 +94,8 @@ async function computePack(
   folder: DepotFolder,
   o: PackOptions & { readonly path: string; readonly signal: AbortSignal },
 ): Promise<number> {
+  const base = o.have === null ? '' : `^${assertObjectId(o.have)}\n`;
+  const revisions = `${assertObjectId(o.want)}\n${base}`;
   const child = startGit(folder.git, {
     gitDir: repositoryPath(folder, o.applicationId),
     config: ['pack.windowMemory=128m'],
@@ -101,8 +103,7 @@ async function computePack(
     signal: o.signal,
     timeoutMs: PACK_TIMEOUT_MS,
   });
-  const base = o.have === null ? '' : `^${assertObjectId(o.have)}\n`;
-  child.stdin.end(`${assertObjectId(o.want)}\n${base}`);
+  child.stdin.end(revisions);
   try {
     await pipeline(child.stdout, createWriteStream(o.path, { mode: 0o600 }));
     await child.exited;

@@ -13,8 +13,9 @@ const MAX_COMPRESSED_BLOCK_BYTES = 2_400_000;
 /**
  * Decompresses bzip2, several streams in a row included (as pbzip2 writes them), in bounded memory: about 8 MB.
  *
- * Instead of `unbzip2-stream`, because that one never comes back from a run length over 31 bits, so a 100-byte upload would
- * stop a worker for good, and because it gathers each block as a list of numbers, up to 46 million of them at once.
+ * Not by `unbzip2-stream`: it decodes all it has been given before anyone can say stop, and gathers each block as a list of
+ * numbers. Measured with an upload of 253 bytes that holds 200 MB of zeros: 2.4 GB of memory
+ * before the first byte came out.
  * @throws {AppError} `archive_broken`; other errors are those of the source
  */
 export async function* decodeBzip2(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {

@@ -25,8 +25,7 @@ export async function* readTar(source: AsyncIterable<Buffer>): AsyncGenerator<Ar
       const block = await bytes.read(BLOCK_BYTES);
       if (block === null) throw brokenArchive('it ends without the mark that ends a tar');
       if (isZero(block)) break;
-      const header = new Header(block);
-      if (!header.cksumValid) throw brokenArchive('a header in it is damaged, or it holds no tar');
+      const header = decodeHeader(block);
       const letter = String.fromCharCode(block[156] ?? 0);
       if (isExtension(letter)) {
         extension = await readExtension(bytes, letter, header, extension);
@@ -101,6 +100,19 @@ async function* readFile(bytes: ByteReader, member: Member): AsyncGenerator<Arch
   }
   yield { kind: 'file', name, sizeBytes, isExecutable: (mode & 0o100) !== 0, content };
   await bytes.skip(unread + paddingOf(sizeBytes));
+}
+
+function decodeHeader(block: Buffer): Header {
+  let header: Header | null = null;
+  let cause: unknown;
+  try {
+    header = new Header(block);
+  } catch (error) {
+    // A number that is none.
+    cause = error;
+  }
+  if (header?.cksumValid === true) return header;
+  throw brokenArchive('a header in it is damaged, or it holds no tar', cause);
 }
 
 function isExtension(letter: string): boolean {
