@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { pino } from 'pino';
 import { buildApp } from './api/app.ts';
+import type { Api } from './api/fastify-types.ts';
 import { composeMuster, type Muster } from './compose.ts';
-import { loadConfig } from './config.ts';
+import { type Config, loadConfig } from './config.ts';
 import { AppError } from './domain/errors.ts';
 import { ensureAdmin } from './services/authentication.ts';
 
@@ -53,9 +54,22 @@ async function serve(muster: Muster): Promise<() => Promise<void>> {
   const { config } = muster.services;
   await ensureAdmin(muster.services);
   const app = await buildApp({ services: muster.services, checkHealth: muster.checkHealth });
-  const address = await app.listen({ host: config.host, port: config.port });
+  const address = await listen(app, config);
   process.stdout.write(`muster listening on ${address}\n`);
   return () => app.close();
+}
+
+async function listen(app: Api, { host, port }: Config): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (cause) {
+    if (!(cause instanceof Error) || !('code' in cause)) throw cause;
+    throw new AppError(
+      'service_unavailable',
+      `Muster cannot listen on ${host}:${port} (${cause.code}). ${cause.code === 'EADDRINUSE' ? 'Another program does; end it, or choose another MUSTER_PORT.' : 'Choose another MUSTER_HOST or MUSTER_PORT.'}`,
+      { cause },
+    );
+  }
 }
 
 function announceWorker(): () => Promise<void> {
