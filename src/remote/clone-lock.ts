@@ -13,7 +13,11 @@ unlock() {
   [ "$locked" = false ] || rm -rf "$GIT_DIR/muster.lock"
   locked=false
 }
-clean_up() { unlock; }
+# Whatever a script makes for itself in a clone lies in "work", which the next run empties if this one is killed.
+clean_up() {
+  [ "$locked" = false ] || rm -rf "$work"
+  unlock
+}
 
 # take_lock FENCE HOLDER
 take_lock() {
@@ -47,7 +51,8 @@ OWNER
     fi
   done
   locked=true
-  echo "$1 $$ $(identify $$) $2" >"$lock/owner" || fail command_failed "$lock cannot be written; check the disk."
+  work=$GIT_DIR/muster-work
+  echo "$1 $$ $(identify $$) $2" >"$lock/owner" && rm -rf "$work" && mkdir "$work" || fail command_failed "$lock cannot be written; check the disk."
 }
 
 # pass_fence FENCE
@@ -58,7 +63,7 @@ pass_fence() {
     fail fenced_off "A later deployment has been at $GIT_WORK_TREE already; this one ($1) may not go on." \
       "{\"fence\":$1,\"last\":$last}"
   [ "$1" -eq "$last" ] || {
-    echo "$1" >"$GIT_DIR/muster-fence.new" && mv -f "$GIT_DIR/muster-fence.new" "$GIT_DIR/muster-fence"
+    echo "$1" >"$work/fence" && mv -f "$work/fence" "$GIT_DIR/muster-fence"
   } || fail command_failed "$GIT_DIR/muster-fence cannot be written; check the disk." '{}' true
 }
 
@@ -98,29 +103,27 @@ refs/muster/kept/$1"
 
 # keep_work_tree MESSAGE: the tracked files as they are now, as a commit on no branch.
 keep_work_tree() {
-  found=$GIT_DIR/muster-index.found
+  found=$work/found
   cp "$GIT_DIR/index" "$found" && words=$(on_index "$found" add -u 2>&1) && tree=$(on_index "$found" write-tree) &&
     saved=$(git commit-tree -p HEAD -m "$1" "$tree") ||
     fail command_failed "What is in $GIT_WORK_TREE cannot be kept: $words"
-  rm -f "$found"
   keep "$saved"
 }
 
 # differing COMMIT: the files of that commit that are otherwise in the work tree, or are missing.
 differing() {
-  seen=$GIT_DIR/muster-index.seen
+  seen=$work/seen
   rm -f "$seen"
   on_index "$seen" read-tree "$1" && {
     on_index "$seen" update-index -q --refresh >/dev/null 2>&1
     on_index "$seen" diff-files --name-only | sort
   }
-  rm -f "$seen"
 }
 
 # put_tree WANT OTHER: the work tree as WANT, where it was on its way between the two. The index stays out of it.
 put_tree() {
-  scratch_index=$GIT_DIR/muster-index.restore
-  rm -f "$scratch_index" "$scratch_index.lock"
+  scratch_index=$work/restored
+  rm -f "$scratch_index"
   on_index "$scratch_index" read-tree "$2" 2>&1 || return 1
   # Files that are as OTHER has them get their times noted, so that they are not written again below.
   on_index "$scratch_index" update-index -q --refresh >/dev/null 2>&1
@@ -133,22 +136,19 @@ recover() {
   [ -f "$GIT_DIR/muster-switch" ] || return 0
   IFS=' ' read -r was_local was_result was_branch was_tip <"$GIT_DIR/muster-switch"
   # A file that is as neither side has it: half written, or edited since. It may be the only copy of an edit.
-  differing "$was_local" >"$GIT_DIR/muster-differs"
-  [ -z "$(differing "$was_result" | comm -12 "$GIT_DIR/muster-differs" -)" ] ||
+  differing "$was_local" >"$work/differs"
+  [ -z "$(differing "$was_result" | comm -12 "$work/differs" -)" ] ||
     keep_work_tree 'Found after a deployment that was broken off'
-  rm -f "$GIT_DIR/muster-differs"
   if [ "$(git symbolic-ref -q HEAD)" = "refs/heads/$was_branch" ] && [ "$(git rev-parse -q --verify HEAD)" = "$was_result" ]; then
     put_tree "$was_result" "$was_local" && mv -f "$scratch_index" "$GIT_DIR/index" || return 1
   else
     put_tree "$was_local" "$was_result" || return 1
-    rm -f "$scratch_index"
     if [ "$was_tip" = none ]; then
       git update-ref -d "refs/heads/$was_branch"
     elif [ "$(git rev-parse -q --verify "refs/heads/$was_branch")" != "$was_tip" ]; then
       git update-ref "refs/heads/$was_branch" "$was_tip"
     fi || return 1
   fi
-  rm -rf "$GIT_DIR/muster-index" "$GIT_DIR/muster-index.lock" "$GIT_DIR/muster-scratch"
   rm -f "$GIT_DIR/muster-switch"
 }
 `;

@@ -67,13 +67,13 @@ fi
 delivered=$(git rev-parse -q --verify 'refs/muster/deployed^{tree}') ||
   delivered=$(git rev-parse -q --verify 'HEAD^{tree}') ||
   fail clone_damaged "The clone at $path does not know what was delivered; remove it by hand."
-index=$GIT_DIR/muster-index
-rm -f "$index" "$index.lock"
+index=$work/index
 nothing=$(git hash-object -t tree -w /dev/null)
 words=$(
   on_index "$index" read-tree "$delivered" 2>&1 &&
     { on_index "$index" update-index -q --refresh >/dev/null 2>&1 || :; } &&
-    on_index "$index" diff-files --name-only -z | on_index "$index" update-index -z --force-remove --stdin 2>&1 &&
+    on_index "$index" diff-files --name-only -z >"$work/list" &&
+    on_index "$index" update-index -z --force-remove --stdin <"$work/list" 2>&1 &&
     on_index "$index" read-tree -m -u "$nothing" 2>&1
 ) || fail command_failed "Files at $path cannot be removed: $words"
 

@@ -136,12 +136,7 @@ build() {
 }
 
 if [ "$resumed" = false ]; then
-  build "$@" >"$stage.words" 2>&1 || {
-    words=$(cat "$stage.words")
-    rm -f "$stage.words"
-    fail command_failed "The clone could not be made: $words"
-  }
-  rm -f "$stage.words"
+  build "$@" >"$stage/words" 2>&1 || fail command_failed "The clone could not be made: $(cat "$stage/words")"
 fi
 cd /
 

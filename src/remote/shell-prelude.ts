@@ -62,12 +62,15 @@ identify() {
 }
 
 # lives PID IDENTITY: whether that process, or one that it started in its process group, still runs.
+# Zombies do not count: where nobody reaps them, as in many containers, they stay for ever.
 lives() {
-  if [ -d /proc/self ]; then
-    [ -z "$2" ] || [ "$(identify "$1")" != "$2" ] || return 0
-    [ ! -d "/proc/$1" ] && kill -s 0 -- "-$1" 2>/dev/null
-  else
+  [ "$1" -gt 1 ] 2>/dev/null || return 1
+  [ -d /proc/self ] || {
     kill -s 0 "$1" 2>/dev/null
-  fi
+    return
+  }
+  [ -z "$2" ] || [ "$(identify "$1")" != "$2" ] || return 0
+  kill -s 0 -- "-$1" 2>/dev/null &&
+    [ -n "$(cat /proc/[0-9]*/stat 2>/dev/null | sed -n "s/.*) [^ZX] [0-9]* $1 .*/lives/p")" ]
 }
 `;

@@ -49,6 +49,12 @@ const TEXT = String.raw`${GIT_PRELUDE}
 path=$1 branch=$2 installation=$3 want=$4 have=$5
 enter_clone "$path" "$installation"
 
+# What killed runs left: each is named for the process that made it.
+for stale in "$GIT_DIR"/muster-incoming.*; do
+  [ -d "$stale" ] || continue
+  lives "$(cat "$stale/pid" 2>/dev/null || echo 0)" "$(cat "$stale/start" 2>/dev/null)" || rm -rf "$stale"
+done
+
 point_at_want() {
   words=$(git update-ref "refs/remotes/origin/$branch" "$want" 2>&1) ||
     fail command_failed "The commit is here but cannot be named: $words"
@@ -61,12 +67,6 @@ fi
 if [ -n "$have" ] && ! has_commit "$have"; then
   answer ',"state":"need_full"'
 fi
-
-# What killed runs left: each is named for the process that made it.
-for stale in "$GIT_DIR"/muster-incoming.*; do
-  [ -d "$stale" ] || continue
-  lives "$(cat "$stale/pid" 2>/dev/null || echo 0)" "$(cat "$stale/start" 2>/dev/null)" || rm -rf "$stale"
-done
 
 incoming=$GIT_DIR/muster-incoming.$$
 clean_up() { rm -rf "$incoming"; }

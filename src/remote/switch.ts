@@ -92,19 +92,11 @@ pass_fence "$fence"
 remove_stale_git_locks "$branch"
 
 note=$GIT_DIR/muster-switch
-next=$GIT_DIR/muster-index
-scratch=$GIT_DIR/muster-scratch
-clean_up() {
-  rm -rf "$scratch"
-  [ -f "$note" ] || rm -f "$next" "$next.lock"
-  unlock
-}
-
+next=$work/next
 if [ -f "$note" ]; then
-  recover >"$GIT_DIR/muster-words" 2>&1 ||
-    fail clone_damaged "What a broken-off deployment left at $path cannot be put right; make room or repair it by hand: $(cat "$GIT_DIR/muster-words")"
+  recover >"$work/words" 2>&1 ||
+    fail clone_damaged "What a broken-off deployment left at $path cannot be put right; make room or repair it by hand: $(cat "$work/words")"
 fi
-rm -rf "$next" "$next.lock" "$scratch"
 
 from=$(git rev-parse -q --verify 'HEAD^{commit}') ||
   fail clone_damaged "The clone at $path has no commit checked out; check out a branch there or initialize it again."
@@ -140,20 +132,18 @@ finish() {
   answer ",\"state\":\"$1\",\"from\":\"$from\",\"head\":\"$2\",\"localCommit\":$local_json,\"changedFiles\":$changed,\"kept\":$kept_json"
 }
 
-# refuse WORDS-FILE: a merge that cannot be resolved; nothing in the clone has been changed.
+# refuse: a merge that cannot be resolved, told in work/words and work/files; nothing in the clone has been changed.
 refuse() {
-  files=$(json_lines 200 <"$1.files")
-  words=$(cat "$1")
-  rm -f "$1" "$1.files"
-  fail merge_failed "The changes on this server cannot be merged with the build; resolve them at $path or remove them there. git says: $words" \
+  files=$(json_lines 200 <"$work/files")
+  fail merge_failed "The changes on this server cannot be merged with the build; resolve them at $path or remove them there. git says: $(cat "$work/words")" \
     "{\"files\":$files}"
 }
 
-# names_in WORDS-FILE: the names that git's refusals give, in both of their forms.
-names_in() {
+# names_refused: the names that git's refusals in work/words give, in both of their forms.
+names_refused() {
   sed -n -e "s/^error: Untracked working tree file '\(.*\)' would be .*/\1/p" \
     -e "s/^error: Updating '\(.*\)' would lose .*/\1/p" -e "s/^error: Entry '\(.*\)' .*/\1/p" \
-    -e 's/^	\(.*\)/\1/p' "$1"
+    -e 's/^	\(.*\)/\1/p' "$work/words"
 }
 
 if [ "$contains_target" = true ] && [ "$on_branch" = true ]; then
@@ -163,25 +153,31 @@ fi
 # The index as it would be if everything that was changed here were added: "next". The real one is not touched.
 cp "$GIT_DIR/index" "$next" 2>/dev/null || on_index "$next" read-tree --empty
 local=$from
-if [ "$contains_target" = false ]; then
-  words=$(on_index "$next" add -u 2>&1) ||
-    fail command_failed "The changes on this server cannot be read: $words"
 
-  # Files that the target brings and that are here untracked. Asked of an index of only what the target adds.
-  adds=$next.adds
-  rm -f "$adds"
-  on_index "$adds" read-tree "$target"
-  on_index "$next" ls-files -z | on_index "$adds" update-index -z --force-remove --stdin
-  on_index "$adds" diff-files --name-only -z --diff-filter=D | on_index "$adds" update-index -z --force-remove --stdin
+# add_changes: into "next" all changes to tracked files, and all untracked files that the target would overwrite.
+# Those are found with an index of what only the target has ("adds"): of its files, the ones that are here at all.
+# Lists go through files, so that the failure of the command that makes one is seen.
+add_changes() {
+  adds=$work/adds list=$work/list
+  on_index "$next" add -u &&
+    on_index "$adds" read-tree "$target" &&
+    on_index "$next" ls-files -z >"$list" &&
+    on_index "$adds" update-index -z --force-remove --stdin <"$list" &&
+    on_index "$adds" diff-files --name-only -z --diff-filter=D >"$list" &&
+    on_index "$adds" update-index -z --force-remove --stdin <"$list" || return 1
   on_index "$adds" update-index -q --refresh >/dev/null
-  on_index "$adds" diff-files --name-only -z | on_index "$next" update-index -z --add --stdin ||
-    fail command_failed 'Untracked files that the build would overwrite cannot be read.'
-  tree=$(on_index "$next" write-tree) || fail command_failed 'The changes on this server cannot be written down.'
-  # Those that are the same as in the target are no change, but git must know of them to leave them alone.
-  on_index "$adds" ls-files -z | on_index "$next" update-index -z --add --stdin ||
-    fail command_failed 'Untracked files that the build would overwrite cannot be read.'
-  rm -f "$adds"
+  on_index "$adds" diff-files --name-only -z >"$list" &&
+    on_index "$next" update-index -z --add --stdin <"$list" &&
+    on_index "$next" write-tree >"$work/tree" &&
+    # The ones that are as the target has them are no change, but git must know of them to leave them alone.
+    on_index "$adds" ls-files -z >"$list" &&
+    on_index "$next" update-index -z --add --stdin <"$list"
+}
 
+if [ "$contains_target" = false ]; then
+  add_changes >"$work/words" 2>&1 ||
+    fail command_failed "The changes on this server cannot be read: $(cat "$work/words")"
+  tree=$(cat "$work/tree")
   if [ "$tree" != "$(git rev-parse "$from^{tree}")" ]; then
     local=$(git commit-tree -p "$from" -m "Keep what was changed on $(uname -n) before a deployment" "$tree") ||
       fail command_failed 'The changes on this server cannot be committed.'
@@ -193,48 +189,52 @@ if [ "$contains_target" = true ]; then
 elif [ "$local" = "$from" ] && git merge-base --is-ancestor "$from" "$target"; then
   result=$target
 else
-  # In a work tree of its own that holds no files: git writes only those that the merge makes.
+  # In a repository of its own whose work tree holds no files: git writes only those that the merge makes.
   merge_aside() (
-    GIT_OBJECT_DIRECTORY=$GIT_DIR/objects GIT_DIR=$scratch/git GIT_WORK_TREE=$scratch/tree
-    mkdir -p "$scratch/tree" && (unset GIT_DIR GIT_WORK_TREE; git init -q --template= --bare "$scratch/git") || exit 1
-    export GIT_DIR GIT_WORK_TREE GIT_OBJECT_DIRECTORY
-    cd "$scratch/tree" || exit 1
-    write_info "$GIT_DIR"
-    git config core.bare false
-    git update-ref --no-deref HEAD "$local" && git read-tree "$local" || exit 1
+    aside=$work/aside
+    unset GIT_WORK_TREE
+    GIT_OBJECT_DIRECTORY=$GIT_DIR/objects GIT_DIR=$aside/git
+    export GIT_OBJECT_DIRECTORY
+    mkdir -p "$aside/tree" && git init -q --template= --bare && git config core.bare false || exit 1
+    GIT_WORK_TREE=$aside/tree
+    export GIT_WORK_TREE
+    cd "$aside/tree" && write_info "$GIT_DIR" &&
+      git update-ref --no-deref HEAD "$local" && git read-tree "$local" || exit 1
     set -- -X "$favor"
     [ "$ignore_whitespace" = false ] || set -- "$@" -X ignore-all-space
-    if ! git merge -q --no-edit --no-stat --no-log -m "Merge commit $target with what was changed on $(uname -n)" "$@" "$target" >"$scratch/words" 2>&1; then
-      { git diff --name-only --diff-filter=U; names_in "$scratch/words"; } | sort -u >"$scratch/words.files"
+    if ! git merge -q --no-edit --no-stat --no-log -m "Merge commit $target with what was changed on $(uname -n)" \
+      "$@" "$target" >"$work/words" 2>&1; then
+      { git diff --name-only --diff-filter=U && names_refused; } | sort -u >"$work/files"
       exit 2
     fi
-    git rev-parse -q --verify HEAD >"$scratch/result"
+    git rev-parse -q --verify HEAD >"$work/result"
   )
   words=$(merge_aside 2>&1)
   case $? in
-    0) result=$(cat "$scratch/result") ;;
-    2) refuse "$scratch/words" ;;
+    0) result=$(cat "$work/result") ;;
+    2) refuse ;;
     *) fail command_failed "The merge could not be tried: $words" '{}' true ;;
   esac
-  rm -rf "$scratch"
+fi
+
+# Tried before the first file is touched: a folder in the place of a file and the like is found out by this.
+if [ "$local" != "$result" ] && ! on_index "$next" read-tree -n -m -u "$local" "$result" >"$work/words" 2>&1; then
+  names_refused >"$work/files"
+  refuse
 fi
 
 # From here on files change. The note says how to end it or to undo it, whoever comes next.
-echo "$local $result $branch $tip" >"$note.new" && mv -f "$note.new" "$note" ||
+echo "$local $result $branch $tip" >"$work/note" && mv -f "$work/note" "$note" ||
   fail command_failed "$note cannot be written; check the disk." '{}' true
 undo() {
   recover >/dev/null 2>&1 ||
     fail clone_damaged "The deployment failed and $path could not be put back yet; the next one tries again. $1"
 }
-if [ "$local" != "$result" ] && ! on_index "$next" read-tree -m -u "$local" "$result" >"$GIT_DIR/muster-words" 2>&1; then
-  words=$(cat "$GIT_DIR/muster-words")
+if [ "$local" != "$result" ] && ! on_index "$next" read-tree -m -u "$local" "$result" >"$work/words" 2>&1; then
+  words=$(cat "$work/words")
   undo "$words"
-  names_in "$GIT_DIR/muster-words" >"$GIT_DIR/muster-words.files"
-  [ ! -s "$GIT_DIR/muster-words.files" ] || refuse "$GIT_DIR/muster-words"
-  rm -f "$GIT_DIR/muster-words" "$GIT_DIR/muster-words.files"
-  fail command_failed "The files at $path could not be written and were put back: $words"
+  fail command_failed "The files at $path could not be written and were put back: $words" '{}' true
 fi
-rm -f "$GIT_DIR/muster-words"
 
 old=$tip
 [ "$old" != none ] || old=0000000000000000000000000000000000000000

@@ -112,7 +112,8 @@ run_bounded() {
   wait "$child"
   status=$?
   child=
-  kill -s KILL -- "-$watch" 2>/dev/null || kill -s KILL "$watch" 2>/dev/null
+  # Waited for in silence, as bash else tells of every process that is killed.
+  { kill -s KILL -- "-$watch" || kill -s KILL "$watch"; wait "$watch"; } 2>/dev/null
   watch=
   return "$status"
 }

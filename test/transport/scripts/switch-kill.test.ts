@@ -1,0 +1,153 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { initializeScript } from '../../../src/remote/initialize.ts';
+import type { RemoteScript } from '../../../src/remote/script.ts';
+import { stageScript } from '../../../src/remote/stage.ts';
+import { switchScript } from '../../../src/remote/switch.ts';
+import {
+  BRANCH,
+  type CloneLab,
+  gitLine,
+  INSTALLATION,
+  makeCloneLab,
+  switchDefaults,
+} from './clone-lab.ts';
+
+let lab: CloneLab;
+const file = (name: string): string => join(lab.path, name);
+
+beforeEach(async () => {
+  lab = await makeCloneLab();
+});
+afterEach(async () => {
+  await lab.close();
+});
+
+/**
+ * Run a script with a git that kills the script's whole process group at its n-th call: before the call, or after it.
+ * (Of two that a pipe starts at once, both may count as the second: then nothing is killed.)
+ * @returns whether there was an n-th call
+ */
+async function runAndKill(
+  script: RemoteScript,
+  kill: { at: number; when: 'before' | 'after' },
+  input: Buffer = Buffer.alloc(0),
+): Promise<boolean> {
+  const folder = join(lab.root, '..', 'killing-git');
+  const counter = join(folder, 'count');
+  await mkdir(folder, { recursive: true });
+  await writeFile(counter, '');
+  const real = spawnSync('sh', ['-c', 'command -v git']).stdout.toString().trim();
+  const murder = 'kill -KILL 0; sleep 5';
+  await writeFile(
+    join(folder, 'git'),
+    `#!/bin/sh\nprintf x >>"${counter}"\n[ "$(wc -c <"${counter}")" -eq ${kill.at} ] || exec ${real} "$@"\n${
+      kill.when === 'before' ? murder : `${real} "$@"; ${murder}`
+    }\n`,
+  );
+  await chmod(join(folder, 'git'), 0o755);
+  const child = spawn('sh', ['-c', script.text, 'muster', ...script.args], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+    env: { PATH: `${folder}:/usr/bin:/bin` },
+  });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(input);
+  await once(child, 'close');
+  return (await readFile(counter, 'utf8')).length >= kill.at;
+}
+
+describe('a script that is killed at any git command', () => {
+  it.each([
+    ['before', 1],
+    ['after', 2],
+  ] as const)(
+    'leaves a clone that the next switch brings to its end: %s',
+    async (when, first) => {
+      const base = { a: '1\n', b: '1\n', c: '1\n', gone: '1\n' };
+      const one = lab.upstream.commit(base);
+      await lab.initialize(one);
+      let have = one;
+      let at: number = first;
+      for (let wasKilled = true; wasKilled; at += 2) {
+        // Each round: one file changed by hand, one untracked in the way, one added, one changed by the build.
+        const mine = `by hand ${at}\n`;
+        await writeFile(file('a'), mine);
+        await writeFile(file(`new-${at}`), mine);
+        const next = lab.upstream.commit(
+          { ...base, b: `${at}\n`, [`new-${at}`]: 'build\n', [`add-${at}`]: 'build\n' },
+          have,
+        );
+        await lab.stage(next, have);
+        wasKilled = await runAndKill(switchScript(switchDefaults(lab.path, next, at)), {
+          at,
+          when,
+        });
+        const done = await lab.switchTo(next, { fence: at });
+        const seen = await Promise.all(
+          ['a', 'b', `new-${at}`, `add-${at}`].map((name) => readFile(file(name), 'utf8')),
+        );
+        expect({ at, seen }).toEqual({ at, seen: [mine, `${at}\n`, mine, 'build\n'] });
+        expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+        expect(gitLine(lab.path, 'rev-parse', 'HEAD')).toBe(done.head);
+        expect(done.kept).toEqual([]);
+        expect((await readdir(file('.git'))).filter((name) => name.startsWith('muster'))).toEqual([
+          'muster-fence',
+        ]);
+        have = next;
+      }
+      expect(at).toBeGreaterThan(20);
+    },
+    120_000,
+  );
+
+  it('leaves a stage that the next one ends, without rubbish', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    const want = lab.upstream.commit({ a: '2\n' }, one);
+    const script = stageScript({
+      path: lab.path,
+      branch: BRANCH,
+      installationId: INSTALLATION,
+      want,
+      have: one,
+    });
+    let at = 1;
+    while (await runAndKill(script, { at, when: 'after' }, lab.upstream.pack(want, one))) at += 1;
+    expect(at).toBeGreaterThan(4);
+    expect((await lab.stage(want, one)).state).toBe('present');
+    expect((await readdir(file('.git'))).filter((name) => name.startsWith('muster'))).toEqual([]);
+  });
+
+  it.each([false, true])(
+    'leaves an initialization that the next one ends (into a folder that exists: %s)',
+    async (exists) => {
+      const commit = lab.upstream.commit({ a: '1\n', 'd/b': '1\n' });
+      const options = {
+        path: lab.path,
+        branch: BRANCH,
+        commit,
+        installationId: INSTALLATION,
+        gitrepo: 'shop/web',
+        gitignore: [],
+      };
+      const pack = lab.upstream.pack(commit);
+      let at = 1;
+      for (let wasKilled = true; wasKilled; at += 2) {
+        if (exists) await mkdir(lab.path);
+        wasKilled = await runAndKill(initializeScript(options), { at, when: 'after' }, pack);
+        const done = await lab.initialize(commit);
+        expect(done.head).toBe(commit);
+        expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+        expect(await readdir(join(lab.path, '..'))).toEqual(['app']);
+        await lab.deinitialize();
+        if (exists) spawnSync('rmdir', [lab.path]);
+      }
+      expect(at).toBeGreaterThan(10);
+    },
+    60_000,
+  );
+});

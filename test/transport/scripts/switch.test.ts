@@ -1,0 +1,213 @@
+import { chmod, lstat, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type CloneLab, failureOf, gitLine, HOSTILE, makeCloneLab, snapshot } from './clone-lab.ts';
+
+let lab: CloneLab;
+const file = (name: string): string => join(lab.path, name);
+const read = async (name: string): Promise<string> => await readFile(file(name), 'utf8');
+
+beforeEach(async () => {
+  lab = await makeCloneLab();
+});
+afterEach(async () => {
+  await lab.close();
+});
+
+describe('switch', () => {
+  it('fast-forwards a clone without changes, and does nothing the second time', async () => {
+    const one = lab.upstream.commit({ a: '1\n', gone: 'x\n', 'd/e/f': '1\n' });
+    await lab.initialize(one);
+    const two = lab.upstream.commit({ a: { run: '2\n' }, ...HOSTILE }, one);
+    expect(await lab.deploy(two, one)).toEqual({
+      ok: true,
+      state: 'switched',
+      from: one,
+      head: two,
+      localCommit: null,
+      changedFiles: 10,
+      kept: [],
+    });
+    expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+    expect((await stat(file('a'))).mode & 0o111).toBe(0o111);
+    for (const [name, content] of Object.entries(HOSTILE)) expect(await read(name)).toBe(content);
+    await expect(lstat(file('d'))).rejects.toThrow('ENOENT');
+    const before = snapshot(lab.path);
+    expect(await lab.switchTo(two)).toMatchObject({
+      state: 'unchanged',
+      from: two,
+      head: two,
+      changedFiles: 0,
+    });
+    expect(snapshot(lab.path)).toBe(before);
+  });
+
+  it('commits what was changed by hand and merges it', async () => {
+    const lines = Array.from({ length: 30 }, (_, n) => `line ${n}\n`);
+    const one = lab.upstream.commit({ a: lines.join(''), b: '1\n', c: '1\n', 'del ete': 'x\n' });
+    await lab.initialize(one);
+    await writeFile(file('a'), lines.with(0, 'by hand\n').join(''));
+    await chmod(file('c'), 0o755);
+    await rm(file('del ete'));
+    await writeFile(file('note.txt'), 'untracked\n');
+    const two = lab.upstream.commit(
+      { a: lines.with(29, 'by build\n').join(''), b: '2\n', c: '1\n', 'del ete': 'x\n' },
+      one,
+    );
+    const done = await lab.deploy(two, one);
+    expect(done.state).toBe('merged');
+    expect(await read('a')).toBe(lines.with(0, 'by hand\n').with(29, 'by build\n').join(''));
+    expect(await read('b')).toBe('2\n');
+    expect((await stat(file('c'))).mode & 0o111).toBe(0o111);
+    expect(await read('note.txt')).toBe('untracked\n');
+    expect(gitLine(lab.path, 'status', '--porcelain')).toBe('?? note.txt');
+    expect(gitLine(lab.path, 'rev-list', '--parents', '-1', 'HEAD')).toBe(
+      `${done.head} ${done.localCommit} ${two}`,
+    );
+    expect(gitLine(lab.path, 'log', '-1', '--format=%an', done.localCommit ?? '')).toBe('Muster');
+    await expect(lstat(file('del ete'))).rejects.toThrow('ENOENT');
+  });
+
+  it.each([
+    ['ours', 'by hand\n'],
+    ['theirs', 'by build\n'],
+  ] as const)('lets %s win where both changed the same lines', async (favor, expected) => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    await writeFile(file('a'), 'by hand\n');
+    const two = lab.upstream.commit({ a: 'by build\n' }, one);
+    expect((await lab.deploy(two, one, { favor })).state).toBe('merged');
+    expect(await read('a')).toBe(expected);
+  });
+
+  it.each([
+    [true, 'by hand\n'],
+    [false, '  a\n'],
+  ])(
+    'does not let white space alone win when told to ignore it: %s',
+    async (ignoreWhitespace, expected) => {
+      const one = lab.upstream.commit({ a: 'a\n' });
+      await lab.initialize(one);
+      await writeFile(file('a'), 'by hand\n');
+      const two = lab.upstream.commit({ a: '  a\n' }, one);
+      await lab.deploy(two, one, { ignoreWhitespace, favor: 'theirs' });
+      expect(await read('a')).toBe(expected);
+    },
+  );
+
+  it('goes on merging in later deployments', async () => {
+    const one = lab.upstream.commit({ a: '1\n', b: '1\n' });
+    await lab.initialize(one);
+    await writeFile(file('a'), 'by hand\n');
+    const two = lab.upstream.commit({ a: '1\n', b: '2\n' }, one);
+    await lab.deploy(two, one);
+    const three = lab.upstream.commit({ a: '1\n', b: '3\n' }, two);
+    expect(await lab.deploy(three, two)).toMatchObject({ state: 'merged', localCommit: null });
+    expect([await read('a'), await read('b')]).toEqual(['by hand\n', '3\n']);
+  });
+
+  it.each([
+    ['ours', 'mine\n'],
+    ['theirs', 'build\n'],
+  ] as const)(
+    'keeps untracked and ignored files that the build brings too, and lets %s win',
+    async (favor, expected) => {
+      const one = lab.upstream.commit({ a: '1\n' });
+      await lab.initialize(one, { gitignore: ['*.log'] });
+      await writeFile(file('new.txt'), 'mine\n');
+      await writeFile(file('x.log'), 'mine\n');
+      await writeFile(file('same'), 'same\n');
+      const two = lab.upstream.commit(
+        { a: '1\n', 'new.txt': 'build\n', 'x.log': 'build\n', same: 'same\n' },
+        one,
+      );
+      const done = await lab.deploy(two, one, { favor, gitignore: ['*.log'] });
+      expect([await read('new.txt'), await read('x.log'), await read('same')]).toEqual([
+        expected,
+        expected,
+        'same\n',
+      ]);
+      expect(gitLine(lab.path, 'show', `${done.localCommit}:new.txt`)).toBe('mine');
+      expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+    },
+  );
+
+  it('needs no local commit for an untracked file that is just as in the build', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    await writeFile(file('same'), 'same\n');
+    const two = lab.upstream.commit({ a: '1\n', same: 'same\n' }, one);
+    expect(await lab.deploy(two, one)).toMatchObject({
+      state: 'switched',
+      localCommit: null,
+      head: two,
+    });
+    expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+  });
+
+  it('leaves everything as it was when a merge cannot be resolved, and names the files', async () => {
+    const one = lab.upstream.commit({ 'a "b"\nü': '1\n', b: '1\n', c: '1\n' });
+    await lab.initialize(one, { gitignore: ['ig'] });
+    await writeFile(file('a "b"\nü'), 'by hand\n');
+    await writeFile(file('c'), 'staged\n');
+    gitLine(lab.path, 'add', 'c');
+    await writeFile(file('c'), 'and changed again\n');
+    await writeFile(file('new'), 'untracked\n');
+    await writeFile(file('ig'), 'ignored\n');
+    const two = lab.upstream.commit({ b: '2\n', c: '1\n', new: 'build\n', ig: 'build\n' }, one);
+    await lab.stage(two, one);
+    const before = snapshot(lab.path);
+    const error = await failureOf(lab.switchTo(two, { gitignore: ['ig'] }));
+    expect(error.code).toBe('merge_failed');
+    expect(error.details).toEqual({ files: ['a "b"\nü'] });
+    expect(snapshot(lab.path)).toBe(before);
+    expect((await readdir(file('.git'))).filter((name) => name.startsWith('muster'))).toEqual([
+      'muster-fence',
+    ]);
+    expect((await failureOf(lab.switchTo(two, { gitignore: ['ig'] }))).code).toBe('merge_failed');
+    expect(snapshot(lab.path)).toBe(before);
+  });
+
+  it.each([
+    ['a folder with untracked files where the build has a file', 'x/mine', { x: 'file\n' }],
+    ['an untracked file where the build has a folder', 'x', { 'x/file': '1\n' }],
+  ])('refuses %s and loses nothing', async (_what, mine, brings) => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    await mkdir(join(file(mine), '..'), { recursive: true });
+    await writeFile(file(mine), 'mine\n');
+    const two = lab.upstream.commit({ a: '2\n', ...brings }, one);
+    await lab.stage(two, one);
+    const before = snapshot(lab.path);
+    const error = await failureOf(lab.switchTo(two));
+    expect(error.code).toBe('merge_failed');
+    expect(error.details).toEqual({ files: [expect.stringMatching(/^x/)] });
+    expect(snapshot(lab.path)).toBe(before);
+  });
+
+  it('delivers bytes as they are, whatever the build’s .gitattributes or the clone’s configuration say', async () => {
+    const bytes = 'one\r\ntwo\n$Id$\n';
+    const attributes = { '.gitattributes': '* text=auto eol=crlf ident\n' };
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    for (const [key, value] of [
+      ['core.autocrlf', 'true'],
+      ['commit.gpgSign', 'true'],
+      ['merge.ff', 'only'],
+      ['core.hooksPath', lab.path],
+    ] as const) {
+      gitLine(lab.path, 'config', key, value);
+    }
+    for (const hook of ['post-merge', 'post-checkout', 'reference-transaction']) {
+      await writeFile(file(hook), '#!/bin/sh\ntouch hooked\n', { mode: 0o755 });
+    }
+    const two = lab.upstream.commit({ a: '1\n', ...attributes, crlf: bytes }, one);
+    await lab.deploy(two, one);
+    expect(await read('crlf')).toBe(bytes);
+    await writeFile(file('a'), 'hand\n');
+    const three = lab.upstream.commit({ a: '1\n', ...attributes, crlf: `${bytes}more\n` }, two);
+    expect((await lab.deploy(three, two)).state).toBe('merged');
+    expect(await read('crlf')).toBe(`${bytes}more\n`);
+    await expect(lstat(file('hooked'))).rejects.toThrow('ENOENT');
+  });
+});
