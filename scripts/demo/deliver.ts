@@ -1,12 +1,13 @@
 import { openAsBlob } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Api } from './api.ts';
+import type { z } from 'zod';
+import type { Api, ApiRequest } from './api.ts';
 import type { BuildFiles } from './build-files.ts';
 import { batchChanges, batchTable, failures } from './deployment-view.ts';
 import { NAMES } from './describe-application.ts';
 import { type Progress, StepFailure } from './progress.ts';
 import { tableLines } from './table.ts';
-import { anyAnswer, buildAnswer, type Deployment, deploymentAnswer } from './wire.ts';
+import { anyAnswer, buildAnswer, type Deployment, deploymentAnswer, planAnswer } from './wire.ts';
 
 const APP = `/app/${NAMES.application}`;
 const POLL_MS = 150;
@@ -32,6 +33,22 @@ export async function uploadBuild(api: Api, progress: Progress, build: BuildFile
   });
 }
 
+/** A build, and the environment whose servers of the group get it. */
+export interface GroupTarget {
+  readonly build: string;
+  readonly environment: string;
+}
+
+/** What `deploy` would do; nothing is written. */
+export async function dryRun(api: Api, target: GroupTarget): Promise<z.infer<typeof planAnswer>> {
+  const { query, body } = requestOf(target);
+  return await api.send('POST', `${APP}/deployments`, {
+    query: { ...query, dry_run: true },
+    body,
+    answer: planAnswer,
+  });
+}
+
 /**
  * Deploys a build to the group's servers in one environment and shows the batches as they run.
  * @throws {StepFailure} with Muster's reasons if it does not succeed
@@ -39,7 +56,7 @@ export async function uploadBuild(api: Api, progress: Progress, build: BuildFile
 export async function deploy(
   api: Api,
   progress: Progress,
-  target: { readonly build: string; readonly environment: string },
+  target: GroupTarget,
 ): Promise<Deployment> {
   const { terminal } = progress;
   const title = `Deployment of ${target.build} to ${target.environment}`;
@@ -56,15 +73,18 @@ export async function deploy(
   }
 }
 
-async function start(
-  api: Api,
-  { build, environment }: { build: string; environment: string },
-): Promise<Deployment> {
+async function start(api: Api, target: GroupTarget): Promise<Deployment> {
   return await api.send('POST', `${APP}/deployments`, {
-    query: { build_name: build, rolling_divisor: 2, rolling_pause: 1 },
-    body: { environments: [environment], groups: [NAMES.group] },
+    ...requestOf(target),
     answer: deploymentAnswer,
   });
+}
+
+function requestOf({ build, environment }: GroupTarget): Pick<ApiRequest<never>, 'query' | 'body'> {
+  return {
+    query: { build_name: build, rolling_divisor: 2, rolling_pause: 1 },
+    body: { environments: [environment], groups: [NAMES.group] },
+  };
 }
 
 async function follow(api: Api, { terminal }: Progress, started: Deployment): Promise<Deployment> {
@@ -82,6 +102,8 @@ async function follow(api: Api, { terminal }: Progress, started: Deployment): Pr
       throw new Error(`It is still ${now.status} after ${DEPLOYMENT_TIMEOUT_MS / 1000} s.`);
     }
     await sleep(POLL_MS);
-    now = await api.send('GET', `${APP}/deployments/${now.id}`, { answer: deploymentAnswer });
+    now = await api.send('GET', `${APP}/deployments/${now.id}`, {
+      answer: deploymentAnswer,
+    });
   }
 }

@@ -39,9 +39,7 @@ export async function runDemo(
       address: muster.address,
       token: (await readFile(tokenFile, 'utf8')).trim(),
       signal: ending,
-      onRequest: (line) => {
-        if (options.verbose) terminal.print(terminal.paint('dim', `      ${line}`));
-      },
+      onRequest: options.verbose ? tellRequests(terminal) : () => undefined,
     });
     const serverKind = await chooseServerKind(options.local);
     await tellStory({ api, progress, serverKind, directory: directory.path, closing });
@@ -72,6 +70,15 @@ async function start(
     tell(`${muster.address}, with a PostgreSQL of its own`);
     return muster;
   });
+}
+
+/** Polling is told once. */
+function tellRequests(terminal: Terminal): (request: string) => void {
+  let last = '';
+  return (request) => {
+    if (request !== last) terminal.print(terminal.paint('dim', `      ${request}`));
+    last = request;
+  };
 }
 
 async function stop(muster: MusterProcess, { terminal, step }: Progress): Promise<void> {

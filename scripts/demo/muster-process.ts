@@ -34,7 +34,7 @@ const START_TIMEOUT_MS = 180_000;
 const STOP_TIMEOUT_MS = 60_000;
 const SETPRIV = '/usr/bin/setpriv';
 const LISTENING = /^muster listening on (http:\/\/\S+)$/;
-const LOG_TAIL_LINES = 5;
+const LOG_LINES = 5;
 
 /**
  * Starts Muster in the embedded mode and waits until it answers.
@@ -136,8 +136,10 @@ async function isFree(port: number): Promise<boolean> {
   }
 }
 
+/** What Muster said when it gave up, or else the end of its log. */
 async function lastWords(log: string): Promise<string> {
-  const text = await readFile(log, 'utf8').catch(() => '');
-  const lines = text.trim().split('\n').slice(-LOG_TAIL_LINES);
-  return text.trim() === '' ? 'It said nothing.' : `The end of its log:\n${lines.join('\n')}`;
+  const lines = (await readFile(log, 'utf8').catch(() => '')).trim().split('\n');
+  const gaveUp = lines.findLastIndex((line) => line.startsWith('muster cannot start: '));
+  const told = gaveUp === -1 ? lines.slice(-LOG_LINES) : lines.slice(gaveUp, gaveUp + LOG_LINES);
+  return `Its last words:\n${told.join('\n')}`;
 }

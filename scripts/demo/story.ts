@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Api } from './api.ts';
 import { type BuildFiles, makeFirstBuild, makeSecondBuild, SETTINGS_FILE } from './build-files.ts';
 import { censusTable } from './census-view.ts';
-import { deploy, uploadBuild } from './deliver.ts';
+import { deploy, dryRun, uploadBuild } from './deliver.ts';
 import {
   createApplication,
   describeDeployment,
@@ -23,7 +23,7 @@ import {
   checkRestarts,
   survivingChanges,
 } from './verify.ts';
-import { anyAnswer, applicationAnswer, buildDifferenceAnswer, type Deployment } from './wire.ts';
+import { anyAnswer, applicationAnswer, type Deployment } from './wire.ts';
 
 /** What the story is told with. */
 export interface Stage {
@@ -62,7 +62,7 @@ export async function tellStory(stage: Stage): Promise<void> {
   progress.heading('Build 1.1.0');
   const second = await makeBuild(progress, () => makeSecondBuild(builds, first));
   await uploadBuild(api, progress, second);
-  await showDifference(stage, first, second);
+  await showDryRun(stage, second);
 
   progress.heading(`Meanwhile somebody works on ${HAND_MADE_ON} by hand`);
   await workByHand(progress, servers);
@@ -105,20 +105,18 @@ async function makeBuild(progress: Progress, make: () => Promise<BuildFiles>): P
   });
 }
 
-async function showDifference(
-  { api, progress }: Stage,
-  first: BuildFiles,
-  second: BuildFiles,
-): Promise<void> {
-  await progress.step('Changes', async (tell) => {
-    const { added, modified, deleted } = await api.send(
-      'GET',
-      `${APP}/builds/${second.name}/diff`,
-      { query: { from: first.name }, answer: buildDifferenceAnswer },
+/** What the second build would change on the servers; nothing is written. */
+async function showDryRun({ api, progress }: Stage, build: BuildFiles): Promise<void> {
+  await progress.step('Dry run', async (tell) => {
+    const { batches, changes } = await dryRun(api, {
+      build: build.name,
+      environment: 'production',
+    });
+    const told = Object.entries(changes).map(
+      ([gitdeploy, { added, modified, deleted }]) =>
+        `${gitdeploy} +${added} ~${modified} -${deleted} files`,
     );
-    const names = (files: readonly { path: string }[]): string =>
-      files.map(({ path }) => path.replace(/^.*\//, '')).join(' ');
-    tell(`added ${names(added)}; modified ${names(modified)}; deleted ${names(deleted)}`);
+    tell(`${batches.length} batches; ${told.join(', ')}`);
   });
 }
 

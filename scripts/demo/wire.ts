@@ -37,11 +37,13 @@ export const buildAnswer = z.object({
   packages: z.record(z.string(), z.object({ files: z.number(), bytes: z.number() })),
 });
 
-const changedFiles = z.array(z.object({ path: z.string() }));
-export const buildDifferenceAnswer = z.object({
-  added: changedFiles,
-  modified: changedFiles,
-  deleted: changedFiles,
+export const planAnswer = z.object({
+  batches: z.array(z.unknown()),
+  /** By gitdeploy, how many files. */
+  changes: z.record(
+    z.string(),
+    z.object({ added: z.number(), modified: z.number(), deleted: z.number() }),
+  ),
 });
 
 /** environment → group → server → gitdeploy → builds. */
