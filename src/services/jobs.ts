@@ -6,6 +6,7 @@ import * as store from '../store/jobs.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 
 export type Job = store.JobRow;
+export type JobEvent = EventRow;
 
 /** Writes the row of a job inside the transaction that calls for it. Ring with `ringJob` after the commit. */
 export function recordJob<K extends JobKind>(

@@ -4,11 +4,13 @@ import type { Gitrepo, GitrepoBranch } from './generated/client.ts';
 import { byName, type Page } from './paging.ts';
 
 export type GitrepoRow = Gitrepo & {
+  readonly keypair: { name: string } | null;
   readonly branches: (GitrepoBranch & { committedBuild: { name: string } | null })[];
 };
 export type GitrepoBranchRow = GitrepoBranch;
 
 const include = {
+  keypair: { select: { name: true } },
   branches: {
     orderBy: { updatedAt: 'desc' },
     include: { committedBuild: { select: { name: true } } },

@@ -12,6 +12,11 @@ export function findToken(db: Db, hash: Uint8Array<ArrayBuffer>): Promise<TokenR
   });
 }
 
+/** Serializes what makes users and tokens at the start, until the transaction ends. */
+export async function lockUsers(tx: Db): Promise<void> {
+  await tx.$executeRaw`select pg_advisory_xact_lock(hashtextextended('users', 0))`;
+}
+
 /** Makes the user unless there is one of that name. */
 export async function ensureUser(db: Db, username: string, permissions: unknown): Promise<User> {
   await db.user.createMany({

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { ServiceContext } from '../services/context.ts';
+import type { Api } from './fastify-types.ts';
+import { addOpenApi } from './openapi.ts';
+import { addAuthentication } from './plugins/authentication.ts';
+import { addJsonBodies, BODY_LIMIT_BYTES } from './plugins/body.ts';
+import { addErrorReplies, sendClientError, sendError } from './plugins/errors.ts';
+import { addEtags } from './plugins/etag.ts';
+import { addIdempotency } from './plugins/idempotency.ts';
+import { addNotFoundReplies } from './plugins/not-found.ts';
+import { addRequestLog } from './plugins/request-log.ts';
+import { addValidation } from './plugins/validation.ts';
+import { addApplicationRoutes } from './routes/applications.ts';
+import { addBuildArchiveRoutes } from './routes/build-archives.ts';
+import { addBuildRoutes } from './routes/builds.ts';
+import { addDeploymentRoutes } from './routes/deployments.ts';
+import { addGitdeployRoutes } from './routes/gitdeploys.ts';
+import { addGitrepoRoutes } from './routes/gitrepos.ts';
+import { addGroupRoutes } from './routes/groups.ts';
+import { addJobRoutes } from './routes/jobs.ts';
+import { addKeypairRoutes } from './routes/keypairs.ts';
+import { addPackageMapRoutes } from './routes/package-maps.ts';
+import { addRootRoutes, type Health } from './routes/root.ts';
+import { addServerRoutes } from './routes/servers.ts';
+import { readVersion } from './version.ts';
+
+export interface AppOptions {
+  readonly services: ServiceContext;
+  /** Asks every part that Muster needs whether it is up; must not throw and must not take long. */
+  readonly checkHealth: () => Promise<Health>;
+}
+
+/** Longer than any name, so that a name that is too long is answered by who looks for it. */
+const MAX_PARAM_LENGTH = 1000;
+
+/**
+ * Builds the HTTP API. It neither listens nor opens anything: `listen()` or `inject()` it, and `close()` it before
+ * what the context holds. Closing ends the waiting of callers who asked for `wait`.
+ */
+export async function buildApp({ services: context, checkHealth }: AppOptions): Promise<Api> {
+  const version = readVersion();
+  const loggerInstance: FastifyBaseLogger = context.log;
+  const app: Api = Fastify({
+    loggerInstance,
+    // Fastify's own lines would hold the URL as it came, with a token in it.
+    logController: new LogController({
+      disableRequestLogging: true,
+      requestIdLogLabel: 'requestId',
+    }),
+    genReqId: () => randomUUID(),
+    bodyLimit: BODY_LIMIT_BYTES,
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: sendError,
+    clientErrorHandler: sendClientError,
+  }).withTypeProvider<ZodTypeProvider>();
+
+  const stopping = new AbortController();
+  app.decorate('stopping', stopping.signal);
+  app.addHook('preClose', () => stopping.abort(new Error('Muster stops')));
+
+  // In the order in which a request meets them.
+  addErrorReplies(app);
+  addRequestLog(app);
+  addAuthentication(app, context);
+  addNotFoundReplies(app);
+  addJsonBodies(app);
+  addValidation(app);
+  addIdempotency(app, context);
+  addEtags(app);
+  await addOpenApi(app, version);
+
+  addRootRoutes(app, { version, checkHealth });
+  addApplicationRoutes(app, context);
+  addBuildRoutes(app, context);
+  await app.register((scope) => addBuildArchiveRoutes(scope, context));
+  addPackageMapRoutes(app, context);
+  addKeypairRoutes(app, context);
+  addServerRoutes(app, context);
+  addGitrepoRoutes(app, context);
+  addGitdeployRoutes(app, context);
+  addGroupRoutes(app, context);
+  addDeploymentRoutes(app, context);
+  addJobRoutes(app, context);
+  await app.ready();
+  return app;
+}

@@ -1,0 +1,110 @@
+import type { FastifyRequest } from 'fastify';
+import { AppError } from '../../domain/errors.ts';
+import { GLOBAL_SCOPE, isAllowed } from '../../domain/permissions.ts';
+import { type AuthenticatedCaller, authenticate } from '../../services/authentication.ts';
+import type { ServiceContext } from '../../services/context.ts';
+import type { Api, RoutePermission } from '../fastify-types.ts';
+import { redactUrl } from '../redact-url.ts';
+
+/**
+ * Lets a request through to its route only with a good token, and only if the token's user may do what the route
+ * declares. A route that declares nothing makes the start fail; should one slip through, it is closed to all.
+ */
+export function addAuthentication(app: Api, context: ServiceContext): void {
+  app.decorateRequest('caller', null);
+  app.addHook('onRoute', ({ method, url, config }) => {
+    if (config?.permission === undefined) {
+      throw new Error(`The route ${String(method)} ${url} does not declare its config.permission.`);
+    }
+  });
+  app.addHook('onRequest', async (request) => {
+    const tokens = takeTokens(request);
+    if (request.is404) return;
+    const { permission } = request.routeOptions.config;
+    if (permission?.scope === 'open') return;
+    request.caller = await authenticate(context, onlyToken(tokens));
+    requirePermission(request, request.caller, permission);
+  });
+}
+
+/** Who asks, on a route that is not open. */
+export function callerOf(request: FastifyRequest): AuthenticatedCaller {
+  if (request.caller === null) throw new Error('an open route asked who its caller is');
+  return request.caller;
+}
+
+/** Collects all tokens that were given, and takes the one in the URL out of everything that is read later. */
+function takeTokens(request: FastifyRequest): string[] {
+  const { authorization, 'auth-token': header } = request.headers;
+  const query: unknown = request.query;
+  const tokens: string[] = [];
+  if (authorization !== undefined) tokens.push(bearerToken(authorization));
+  if (header !== undefined) tokens.push(String(header));
+  if (typeof query === 'object' && query !== null && 'auth_token' in query) {
+    tokens.push(...[query.auth_token].flat().map(String));
+    delete query.auth_token;
+  }
+  request.raw.url = redactUrl(request.raw.url ?? '');
+  return tokens;
+}
+
+function bearerToken(authorization: string): string {
+  const match = /^Bearer +(\S+)$/i.exec(authorization.trim());
+  return match?.[1] ?? '';
+}
+
+function onlyToken(tokens: readonly string[]): string {
+  const [token, ...more] = tokens;
+  if (token === undefined) {
+    throw new AppError(
+      'unauthenticated',
+      'This needs a token; send it as `Authorization: Bearer …`, as `Auth-Token: …` or as `?auth_token=…`.',
+    );
+  }
+  if (more.length > 0) {
+    throw new AppError(
+      'unauthenticated',
+      'More than one token was given; send exactly one, as `Authorization: Bearer …`, as `Auth-Token: …` or as `?auth_token=…`.',
+    );
+  }
+  if (token === '') {
+    throw new AppError(
+      'unauthenticated',
+      'The token is empty or not of the kind Bearer; send it as `Authorization: Bearer …`.',
+    );
+  }
+  return token;
+}
+
+function requirePermission(
+  request: FastifyRequest,
+  caller: AuthenticatedCaller,
+  permission: RoutePermission | undefined,
+): void {
+  if (permission?.scope === 'authenticated') return;
+  if (permission?.scope === 'global' || permission?.scope === 'application') {
+    const scope = permission.scope === 'global' ? GLOBAL_SCOPE : applicationOf(request);
+    // Without a name there is nothing to permit: validation refuses the request for its missing parameter.
+    if (scope === null || isAllowed(caller.permissions, scope, permission.access)) return;
+    const what =
+      scope === GLOBAL_SCOPE ? 'what all applications share' : `application \`${scope}\``;
+    throw new AppError(
+      'forbidden',
+      `User \`${caller.username}\` may not ${permission.access} ${what}; ask an administrator for the permission.`,
+      { details: { scope, access: permission.access } },
+    );
+  }
+  throw new AppError('forbidden', 'Nobody may do this.');
+}
+
+function applicationOf(request: FastifyRequest): string | null {
+  const params: unknown = request.params;
+  const query: unknown = request.query;
+  if (typeof params === 'object' && params !== null && 'application' in params) {
+    return String(params.application);
+  }
+  if (typeof query === 'object' && query !== null && 'app_name' in query) {
+    return String(query.app_name);
+  }
+  return null;
+}

@@ -1,0 +1,26 @@
+import type { z } from 'zod';
+import type { Build } from '../../services/builds.ts';
+import type * as schemas from '../schemas/builds.ts';
+import { toAttributes, toStoredError } from './json.ts';
+import { toTime, toTimeOrNull } from './time.ts';
+
+export function toBuild(application: string, build: Build): z.infer<typeof schemas.Build> {
+  return {
+    application,
+    build_name: build.name,
+    attributes: toAttributes(build.attributes),
+    state: build.state,
+    packages: Object.fromEntries(
+      build.packages.map(({ name, fileCount, sizeBytes, tree }) => [
+        name,
+        { files: fileCount, bytes: Number(sizeBytes), tree },
+      ]),
+    ),
+    size_bytes: build.sizeBytes === null ? null : Number(build.sizeBytes),
+    sha256: build.sha256,
+    file_type: build.fileType,
+    created_datetime: toTime(build.createdAt),
+    stored_datetime: toTimeOrNull(build.storedAt),
+    error: toStoredError(build.error),
+  };
+}

@@ -1,0 +1,116 @@
+import type { z } from 'zod';
+import type { DeploymentDetails, DeploymentPlan } from '../../services/deployments.ts';
+import type * as schemas from '../schemas/deployments.ts';
+import { toStoredError } from './json.ts';
+import { toTime, toTimeOrNull } from './time.ts';
+
+type Wire = z.infer<typeof schemas.Deployment>;
+type BatchRow = DeploymentDetails['batches'][number];
+type StepRow = BatchRow['steps'][number];
+
+export function toDeployment(deployment: DeploymentDetails): Wire {
+  return {
+    id: deployment.id,
+    application: deployment.applicationName,
+    build: deployment.buildName,
+    username: deployment.username,
+    reason: deployment.reason,
+    status: deployment.status,
+    target: deployment.target,
+    options: deployment.options,
+    error: toStoredError(deployment.error),
+    commits: toCommits(deployment.commits),
+    batches: deployment.batches.map(toBatch),
+    progress: toProgress(deployment.batches.flatMap((batch) => batch.steps)),
+    created_datetime: toTime(deployment.createdAt),
+    started_at: toTimeOrNull(deployment.startedAt),
+    finished_at: toTimeOrNull(deployment.finishedAt),
+  };
+}
+
+export function toDeploymentPlan(plan: DeploymentPlan): z.infer<typeof schemas.DeploymentPlan> {
+  return {
+    application: plan.application,
+    build: plan.build,
+    dry_run: true,
+    target: plan.target,
+    options: plan.options,
+    batches: plan.batches.map((batch) => ({
+      index: batch.index,
+      slice: batch.slice,
+      level: batch.level,
+      ordered: batch.ordered,
+      pause_after: batch.pauseAfterSeconds,
+      steps: batch.pairs.map(({ server, gitdeploy }) => ({ server, gitdeploy })),
+    })),
+    warnings: toWarnings(plan.warnings),
+    changes: plan.changes,
+  };
+}
+
+export function toWarnings(
+  warnings: DeploymentPlan['warnings'],
+): z.infer<typeof schemas.DeploymentPlan>['warnings'] {
+  return warnings.map(({ code, message, subject, missing }) => ({
+    code,
+    message,
+    subject,
+    ...(missing === undefined
+      ? {}
+      : {
+          missing: Object.fromEntries(
+            Object.entries(missing).map(([key, names]) => [key, [...names]]),
+          ),
+        }),
+  }));
+}
+
+/** A gitrepo's name has no `/`, so the two kinds of keys cannot be taken for each other. */
+function toCommits(rows: DeploymentDetails['commits']): Wire['commits'] {
+  const isAlone = (name: string): boolean =>
+    rows.filter((row) => row.gitrepoName === name).length === 1;
+  return Object.fromEntries(
+    rows.map(({ gitrepoName, branch, commit, changedFiles }) => [
+      isAlone(gitrepoName) ? gitrepoName : `${gitrepoName}/${branch}`,
+      { branch, commit, changed_files: changedFiles },
+    ]),
+  );
+}
+
+function toBatch(batch: BatchRow): Wire['batches'][number] {
+  return {
+    index: batch.index,
+    slice: batch.slice,
+    level: batch.level,
+    ordered: batch.ordered,
+    pause_after: batch.pauseAfterSeconds,
+    status: batch.status,
+    started_at: toTimeOrNull(batch.startedAt),
+    finished_at: toTimeOrNull(batch.finishedAt),
+    steps: batch.steps.map(toStep),
+  };
+}
+
+function toStep(step: StepRow): Wire['batches'][number]['steps'][number] {
+  return {
+    server: step.serverName,
+    gitdeploy: step.gitdeployName,
+    status: step.status,
+    from_commit: step.fromCommit,
+    to_commit: step.toCommit,
+    duration_ms:
+      step.startedAt === null
+        ? null
+        : Math.max(0, (step.finishedAt ?? new Date()).getTime() - step.startedAt.getTime()),
+    attempts: step.attempts,
+    error: toStoredError(step.error),
+    log_excerpt: step.logExcerpt,
+  };
+}
+
+function toProgress(steps: readonly StepRow[]): Wire['progress'] {
+  const total = steps.length;
+  const done = steps.filter(({ status }) => status !== 'pending' && status !== 'running').length;
+  const failed = steps.filter(({ status }) => status === 'failed').length;
+  return { total, done, failed, percent: total === 0 ? 100 : Math.floor((100 * done) / total) };
+}

@@ -1,0 +1,44 @@
+import type { z } from 'zod';
+import type { Job, JobEvent } from '../../services/jobs.ts';
+import type * as schemas from '../schemas/jobs.ts';
+import { toStoredError } from './json.ts';
+import { toTime, toTimeOrNull } from './time.ts';
+
+/** The job as the reply of the request that started it shows it. */
+export function toJobSummary(job: Job): z.infer<typeof schemas.JobSummary> {
+  return {
+    job_id: job.id,
+    kind: job.kind,
+    status: job.status,
+    ...(job.status === 'succeeded' ? { result: job.result } : {}),
+  };
+}
+
+/** @param results what it has told so far; left out unless asked for */
+export function toJob(job: Job, results?: readonly JobEvent[]): z.infer<typeof schemas.Job> {
+  const end = job.finishedAt ?? new Date();
+  return {
+    job_id: job.id,
+    kind: job.kind,
+    status: job.status,
+    username: job.username,
+    data: job.data,
+    created_datetime: toTime(job.createdAt),
+    started_at: toTimeOrNull(job.startedAt),
+    completed_datetime: toTimeOrNull(job.finishedAt),
+    duration_in_seconds:
+      job.startedAt === null ? null : Math.max(0, end.getTime() - job.startedAt.getTime()) / 1000,
+    attempts: job.attempts,
+    result: job.result,
+    error: toStoredError(job.error),
+    ...(results === undefined
+      ? {}
+      : {
+          results: results.map((event) => ({
+            created_datetime: toTime(event.createdAt),
+            kind: event.kind,
+            data: event.data,
+          })),
+        }),
+  };
+}

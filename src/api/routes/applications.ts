@@ -1,0 +1,118 @@
+import { z } from 'zod';
+import { isAllowed } from '../../domain/permissions.ts';
+import * as service from '../../services/applications.ts';
+import { getCensus } from '../../services/census.ts';
+import type { ServiceContext } from '../../services/context.ts';
+import type { Api } from '../fastify-types.ts';
+import { callerOf } from '../plugins/authentication.ts';
+import { toApplication } from '../resources/applications.ts';
+import { Application, ApplicationList, Census } from '../schemas/applications.ts';
+import { DeletedReply } from '../schemas/common.ts';
+import { ApplicationPath, flag, ListQuery, pageOf, text } from '../schemas/parameters.ts';
+
+const tags = ['applications'];
+const read = { permission: { scope: 'application', access: 'read' } } as const;
+const write = { permission: { scope: 'application', access: 'write' } } as const;
+
+const only = (what: string) => text(`Only what is under this ${what}.`).exactOptional();
+
+export function addApplicationRoutes(app: Api, context: ServiceContext): void {
+  app.route({
+    method: 'GET',
+    url: '/app',
+    config: { permission: { scope: 'authenticated' } },
+    schema: {
+      summary: 'List the applications that the caller may read',
+      tags,
+      querystring: ListQuery,
+      response: { 200: ApplicationList },
+    },
+    handler: async (request) => {
+      const { permissions } = callerOf(request);
+      const { rows, next } = await service.listApplications(context, pageOf(request.query));
+      const readable = rows.filter(({ name }) => isAllowed(permissions, name, 'read'));
+      return {
+        applications: request.query.details
+          ? readable.map(toApplication)
+          : readable.map(({ name }) => name),
+        ...(next === null ? {} : { next }),
+      };
+    },
+  });
+
+  app.route({
+    method: 'PUT',
+    url: '/app',
+    config: write,
+    schema: {
+      summary: 'Create an application',
+      tags,
+      querystring: z.strictObject({ app_name: text('Name of the new application.') }),
+      response: { 201: Application },
+    },
+    handler: async (request, reply) => {
+      const application = await service.createApplication(context, request.query.app_name);
+      return reply
+        .code(201)
+        .header('location', `/app/${application.name}`)
+        .send(toApplication(application));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/app/:application',
+    config: { ...read, etag: true },
+    schema: {
+      summary: 'Show an application with its census',
+      tags,
+      params: ApplicationPath,
+      querystring: z.strictObject({
+        census: flag('Whether to show the census.').default(true),
+      }),
+      response: { 200: Application },
+    },
+    handler: async (request) => {
+      const { application: name } = request.params;
+      const application = toApplication(await service.getApplication(context, name));
+      if (!request.query.census) return application;
+      return { ...application, census: await getCensus(context, name, { details: false }) };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/app/:application/census',
+    config: { ...read, etag: true },
+    schema: {
+      summary: 'Show what is committed and what is deployed, for every server and gitdeploy',
+      tags,
+      params: ApplicationPath,
+      querystring: z.strictObject({
+        environment: only('environment'),
+        group: only('group'),
+        server: only('server'),
+        details: flag('Commits, times and drift as well.').default(false),
+      }),
+      response: { 200: Census },
+    },
+    handler: (request) => getCensus(context, request.params.application, request.query),
+  });
+
+  app.route({
+    method: 'DELETE',
+    url: '/app/:application',
+    config: write,
+    schema: {
+      summary: 'Delete an application and everything of it',
+      tags,
+      params: ApplicationPath,
+      response: { 200: DeletedReply },
+    },
+    handler: async (request) => {
+      const { application } = request.params;
+      await service.deleteApplication(context, application);
+      return { deleted: { application } };
+    },
+  });
+}

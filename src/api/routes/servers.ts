@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { AppError } from '../../domain/errors.ts';
+import type { ServiceContext } from '../../services/context.ts';
+import * as service from '../../services/servers.ts';
+import type { Api } from '../fastify-types.ts';
+import { toServer, toServerDetails } from '../resources/servers.ts';
+import { DeletedReply } from '../schemas/common.ts';
+import { cascade, ListQuery, pageOf, ServerPath } from '../schemas/parameters.ts';
+import {
+  ChangeServerBody,
+  CreateServerBody,
+  CreateServerQuery,
+  EnvironmentList,
+  Server,
+  ServerDetails,
+  ServerList,
+} from '../schemas/servers.ts';
+
+const tags = ['servers'];
+const read = { permission: { scope: 'global', access: 'read' } } as const;
+const write = { permission: { scope: 'global', access: 'write' } } as const;
+
+export function addServerRoutes(app: Api, context: ServiceContext): void {
+  app.route({
+    method: 'GET',
+    url: '/server',
+    config: read,
+    schema: {
+      summary: 'List servers',
+      tags,
+      querystring: ListQuery,
+      response: { 200: ServerList },
+    },
+    handler: async (request) => {
+      const { rows, next } = await service.listServers(context, pageOf(request.query));
+      return {
+        servers: request.query.details ? rows.map(toServer) : rows.map(({ name }) => name),
+        ...(next === null ? {} : { next }),
+      };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/server/environments',
+    config: read,
+    schema: {
+      summary: 'List environments with their servers',
+      tags,
+      response: { 200: EnvironmentList },
+    },
+    handler: async () => ({ environments: await service.listEnvironments(context) }),
+  });
+
+  app.route({
+    method: 'PUT',
+    url: '/server',
+    config: write,
+    schema: {
+      summary: 'Register a server',
+      tags,
+      querystring: CreateServerQuery,
+      body: CreateServerBody,
+      response: { 201: Server },
+    },
+    handler: async (request, reply) => {
+      const { name, environment, existing } = request.query;
+      if (!existing) throw onlyExisting();
+      const server = await service.createServer(context, { name, environment, ...request.body });
+      return reply.code(201).header('location', `/server/${server.name}`).send(toServer(server));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/server/:server',
+    config: read,
+    schema: {
+      summary: 'Show a server and what is initialized on it',
+      tags,
+      params: ServerPath,
+      response: { 200: ServerDetails },
+    },
+    handler: async (request) =>
+      toServerDetails(await service.getServer(context, request.params.server)),
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/server/:server',
+    config: write,
+    schema: {
+      summary: 'Change a server; each key given is replaced',
+      tags,
+      params: ServerPath,
+      body: ChangeServerBody,
+      response: { 200: ServerDetails },
+    },
+    handler: async (request) =>
+      toServerDetails(await service.changeServer(context, request.params.server, request.body)),
+  });
+
+  app.route({
+    method: 'DELETE',
+    url: '/server/:server',
+    config: write,
+    schema: {
+      summary: 'Forget a server; what is on it stays',
+      tags,
+      params: ServerPath,
+      querystring: z.strictObject({ cascade }),
+      response: { 200: DeletedReply },
+    },
+    handler: async (request) => {
+      const { server } = request.params;
+      await service.deleteServer(context, server, request.query);
+      return { deleted: { server } };
+    },
+  });
+}
+
+function onlyExisting(): AppError {
+  return new AppError(
+    'invalid_input',
+    'Muster does not make servers; set one up, then register it with `existing=true`, or leave `existing` out.',
+    { details: { parameter: 'existing' } },
+  );
+}

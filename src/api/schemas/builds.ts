@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import { ARCHIVE_TYPES } from '../../domain/archive-entry.ts';
+import {
+  Attributes,
+  applicationName,
+  createdTime,
+  listing,
+  next,
+  StoredError,
+  time,
+} from './common.ts';
+import { JobSummary } from './jobs.ts';
+import { flag, oneOf, text, wait } from './parameters.ts';
+
+export const CreateBuildQuery = z.strictObject({
+  build_name: text('Name of the new build. A `/` in it becomes `-`.'),
+});
+export const CreateBuildBody = z.strictObject({ attributes: Attributes.optional() }).optional();
+export const ChangeBuildBody = z.strictObject({ attributes: Attributes });
+
+export const UploadQuery = z.strictObject({
+  file_type: oneOf(ARCHIVE_TYPES, 'What kind of archive it is.'),
+  package_map: text(
+    'Name of the package map to cut it by; without one there is the package `master` alone.',
+  ).optional(),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-fA-F]{64}$/, 'must be 64 hexadecimal digits')
+    .transform((hash) => hash.toLowerCase())
+    .optional()
+    .meta({ description: 'SHA-256 of the archive; the upload is refused if it has another one.' }),
+  indirect_url: text('Where Muster is to fetch the archive. Not available yet.').optional(),
+  verify: flag('Whether to check the TLS certificate of `indirect_url`.').default(true),
+  wait,
+});
+
+export const DownloadQuery = z.strictObject({
+  file_type: oneOf(['zip', 'tar.gz'], 'What kind of archive to make.').default('tar.gz'),
+});
+
+const Package = z
+  .object({
+    files: z.number().int().meta({ description: 'How many files it has.' }),
+    bytes: z.number().meta({ description: 'How many bytes they have together.' }),
+    tree: z.string().meta({ description: 'Id of its git tree.' }),
+  })
+  .meta({ id: 'Package', description: 'A package of a build.' });
+
+export const Build = z
+  .object({
+    application: applicationName,
+    build_name: z.string().meta({ description: 'Name of the build.' }),
+    attributes: Attributes,
+    state: z.enum(['created', 'storing', 'stored', 'failed']).meta({
+      description: 'Only a stored build can be deployed; a failed one may be uploaded again.',
+    }),
+    packages: z
+      .record(z.string(), Package)
+      .meta({ description: 'By name; `master` is the whole build. Empty until it is stored.' }),
+    size_bytes: z.number().nullable().meta({ description: 'Size of the uploaded archive.' }),
+    sha256: z.string().nullable().meta({ description: 'SHA-256 of the uploaded archive.' }),
+    file_type: z.string().nullable().meta({ description: 'Kind of the uploaded archive.' }),
+    created_datetime: createdTime,
+    stored_datetime: time('When it was stored.').nullable(),
+    error: StoredError,
+  })
+  .meta({ id: 'Build', description: 'A build.' });
+
+export const CreatedBuild = Build.extend({
+  messages: z
+    .array(z.string())
+    .meta({ description: 'What the caller should know, such as a changed name.' }),
+}).meta({ id: 'CreatedBuild', description: 'A build that was just created.' });
+
+export const UploadedBuild = Build.extend({ job: JobSummary }).meta({
+  id: 'UploadedBuild',
+  description: 'A build and the job that stores it.',
+});
+
+export const BuildList = z
+  .object({ application: applicationName, builds: listing(Build), next })
+  .meta({ id: 'BuildList', description: 'Builds.' });

@@ -1,0 +1,214 @@
+import { z } from 'zod';
+import { ChangedFiles, DeploymentOptions } from '../../domain/deployment-options.ts';
+import { applicationName, createdTime, next, StoredError, time } from './common.ts';
+import { JobSummary } from './jobs.ts';
+import { flag, text, wait, wholeNumber } from './parameters.ts';
+
+const MAX_PAUSE_SECONDS = 86_400;
+const MAX_COUNT = 100_000;
+const pause = (what: string) => wholeNumber({ min: 0, max: MAX_PAUSE_SECONDS }, what).default(0);
+
+export const DeployQuery = z.strictObject({
+  build_name: text('The build to deploy.'),
+  rolling_divisor: wholeNumber(
+    { min: 0, max: MAX_COUNT },
+    'Into how many slices the servers of rolling groups are cut.',
+  ).default(2),
+  rolling_pause: pause('Seconds between slices.'),
+  ordered_pause: pause('Seconds between ordered batches of a slice.'),
+  max_failures: wholeNumber(
+    { min: 0, max: MAX_COUNT },
+    'Servers that may fail before it stops.',
+  ).default(0),
+  on_failure: DeploymentOptions.shape.on_failure
+    .default('stop')
+    .meta({ description: 'What happens when it stops.' }),
+  concurrency: wholeNumber({ min: 1, max: 1000 }, 'Servers worked on at once.').default(50),
+  reason: text('Why; shown in the history.').optional(),
+  dry_run: flag('Plan it and show the plan; nothing is written.').default(false),
+  wait,
+});
+export type DeployQuery = z.infer<typeof DeployQuery>;
+
+const names = (what: string) => z.array(z.string()).meta({ description: what });
+
+export const DeployBody = z.strictObject({
+  servers: names('Servers, with `gitdeploys`.').optional(),
+  gitdeploys: names('Gitdeploys, with `servers`.').optional(),
+  environments: names('Environments, with `groups`.').optional(),
+  groups: names('Groups, with `environments`.').optional(),
+});
+
+const Target = z
+  .object({
+    style: z.enum(['manual', 'group']).meta({ description: 'By servers, or by groups.' }),
+    environments: names('The environments that were asked for.'),
+    groups: names('The groups that were asked for.'),
+    servers: names('The servers it came to.'),
+    gitdeploys: names('The gitdeploys it came to.'),
+  })
+  .meta({ id: 'Target', description: 'What it deploys to.' });
+
+const Options = z
+  .object({
+    rolling_divisor: z.number().meta({ description: 'Into how many slices servers are cut.' }),
+    rolling_pause: z.number().meta({ description: 'Seconds between slices.' }),
+    ordered_pause: z.number().meta({ description: 'Seconds between ordered batches.' }),
+    max_failures: z.number().meta({ description: 'Servers that may fail before it stops.' }),
+    on_failure: z.string().meta({ description: 'What happens when it stops.' }),
+    concurrency: z.number().meta({ description: 'Servers worked on at once.' }),
+  })
+  .meta({ id: 'DeploymentOptions', description: 'How it runs.' });
+
+const ChangedFilesReply = ChangedFiles.meta({
+  id: 'ChangedFiles',
+  description: 'How many files are added, modified and deleted, and which (the first of them).',
+});
+
+const status = z
+  .enum(['pending', 'running', 'succeeded', 'failed', 'skipped', 'cancelled'])
+  .meta({ description: 'How far it is.' });
+
+const Step = z
+  .object({
+    server: z.string().meta({ description: 'Name of the server.' }),
+    gitdeploy: z.string().meta({ description: 'Name of the gitdeploy.' }),
+    status,
+    from_commit: z.string().nullable().meta({ description: 'What the server had.' }),
+    to_commit: z.string().nullable().meta({ description: 'What it is to have.' }),
+    duration_ms: z.number().nullable().meta({ description: 'How long it took, or takes so far.' }),
+    attempts: z.number().meta({ description: 'How often it was begun.' }),
+    error: StoredError,
+    log_excerpt: z.string().nullable().meta({ description: 'The end of what it printed.' }),
+  })
+  .meta({ id: 'Step', description: 'A gitdeploy on a server.' });
+
+const planned = {
+  index: z.number().meta({ description: 'Place in the plan, from 0.' }),
+  slice: z.number().meta({ description: 'The slice it is of.' }),
+  level: z.number().meta({ description: 'The level of the gitdeploys in it.' }),
+  ordered: z.boolean().meta({ description: 'Whether another batch of the same slice follows.' }),
+  pause_after: z.number().meta({ description: 'Seconds until the next batch begins.' }),
+};
+
+const Batch = z
+  .object({
+    ...planned,
+    status,
+    started_at: time('When it began.').nullable(),
+    finished_at: time('When it ended.').nullable(),
+    steps: z.array(Step).meta({ description: 'By server, then by gitdeploy.' }),
+  })
+  .meta({ id: 'Batch', description: 'What is deployed at the same time.' });
+
+const PlannedBatch = z
+  .object({
+    ...planned,
+    steps: z
+      .array(
+        z.object({
+          server: z.string().meta({ description: 'Name of the server.' }),
+          gitdeploy: z.string().meta({ description: 'Name of the gitdeploy.' }),
+        }),
+      )
+      .meta({ description: 'By server, then by gitdeploy.' }),
+  })
+  .meta({ id: 'PlannedBatch', description: 'What would be deployed at the same time.' });
+
+const Warnings = z
+  .array(
+    z.object({
+      code: z.string().meta({ description: 'What it is about, for programs.' }),
+      message: z.string().meta({ description: 'What it is about, in one sentence.' }),
+      subject: z.string().meta({ description: 'The name in question.' }),
+      missing: z
+        .record(z.string(), z.array(z.string()))
+        .optional()
+        .meta({ description: 'Gitdeploy → the servers that lack it.' }),
+    }),
+  )
+  .meta({ description: 'What the operator should know, though it starts.' });
+
+const head = {
+  id: z.uuid().meta({ description: 'Id of the deployment.' }),
+  application: applicationName,
+  build: z.string().meta({ description: 'The build that is deployed.' }),
+  username: z.string().meta({ description: 'Who started it.' }),
+  reason: z.string().nullable().meta({ description: 'Why.' }),
+  status: z
+    .enum([
+      'queued',
+      'preparing',
+      'running',
+      'paused',
+      'succeeded',
+      'failed',
+      'cancelled',
+      'rolling_back',
+      'rolled_back',
+    ])
+    .meta({ description: 'How far it is.' }),
+  target: Target,
+  options: Options,
+  error: StoredError,
+  progress: z
+    .object({
+      total: z.number().meta({ description: 'Steps in all.' }),
+      done: z.number().meta({ description: 'Steps that are over, however they ended.' }),
+      failed: z.number().meta({ description: 'Steps that failed.' }),
+      percent: z.number().meta({ description: 'Done of total, 0 to 100, rounded down.' }),
+    })
+    .meta({ description: 'How far it is, in steps.' }),
+  created_datetime: createdTime,
+  started_at: time('When it began.').nullable(),
+  finished_at: time('When it ended.').nullable(),
+};
+
+export const Deployment = z
+  .object({
+    ...head,
+    commits: z
+      .record(
+        z.string(),
+        z.object({
+          branch: z.string().meta({ description: 'The branch that was committed to.' }),
+          commit: z.string().meta({ description: 'Id of the commit.' }),
+          changed_files: ChangedFilesReply,
+        }),
+      )
+      .meta({
+        description: 'By gitrepo; by `gitrepo/branch` where it commits to several branches of one.',
+      }),
+    batches: z.array(Batch).meta({ description: 'In the order in which they run.' }),
+  })
+  .meta({ id: 'Deployment', description: 'A deployment with everything about it.' });
+
+export const StartedDeployment = Deployment.extend({ warnings: Warnings, job: JobSummary }).meta({
+  id: 'StartedDeployment',
+  description: 'A deployment and the job that runs it.',
+});
+
+export const DeploymentPlan = z
+  .object({
+    application: applicationName,
+    build: z.string().meta({ description: 'The build that would be deployed.' }),
+    dry_run: z.literal(true).meta({ description: 'Always true: nothing was written.' }),
+    target: Target,
+    options: Options,
+    batches: z.array(PlannedBatch).meta({ description: 'In the order in which they would run.' }),
+    warnings: Warnings,
+    changes: z
+      .record(z.string(), ChangedFilesReply)
+      .meta({ description: 'By gitdeploy, how the files of its gitrepo would change.' }),
+  })
+  .meta({ id: 'DeploymentPlan', description: 'What a deployment would do.' });
+
+export const DeploymentList = z
+  .object({
+    application: applicationName,
+    deployments: z
+      .union([z.array(z.string()), z.array(Deployment)])
+      .meta({ description: 'Ids, newest first; with `details=true` objects.' }),
+    next,
+  })
+  .meta({ id: 'DeploymentList', description: 'Deployments.' });

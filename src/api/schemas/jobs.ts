@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { createdTime, next, StoredError, time } from './common.ts';
+
+export const JobStatus = z
+  .enum(['queued', 'running', 'succeeded', 'failed', 'cancelled'])
+  .meta({ description: 'How far the job is.' });
+
+const result = z
+  .unknown()
+  .meta({ description: 'What the job has found or made; only once it has succeeded.' });
+
+/** A job as it stands in the reply of the request that started it. */
+export const JobSummary = z
+  .object({
+    job_id: z.uuid().meta({ description: 'Ask for it at /job/{id}.' }),
+    kind: z.string().meta({ description: 'What kind of work it is.' }),
+    status: JobStatus,
+    result: result.optional(),
+  })
+  .meta({ id: 'JobSummary', description: 'The job that does the work.' });
+
+export const Job = z
+  .object({
+    job_id: z.uuid().meta({ description: 'Id of the job.' }),
+    kind: z.string().meta({ description: 'What kind of work it is.' }),
+    status: JobStatus,
+    username: z.string().meta({ description: 'Who started it.' }),
+    data: z.unknown().meta({ description: 'What it is to do, by ids.' }),
+    created_datetime: createdTime,
+    started_at: time('When a worker first took it.').nullable(),
+    completed_datetime: time('When it ended.').nullable(),
+    duration_in_seconds: z
+      .number()
+      .nullable()
+      .meta({ description: 'From its start to its end, or to now; null before it starts.' }),
+    attempts: z.number().int().meta({ description: 'How often a worker has taken it.' }),
+    result: result.nullable(),
+    error: StoredError,
+    results: z
+      .array(
+        z.object({
+          created_datetime: createdTime,
+          kind: z.string().meta({ description: 'What kind of event it is.' }),
+          data: z.unknown().meta({ description: 'What happened.' }),
+        }),
+      )
+      .optional()
+      .meta({ description: 'What it has told so far, in order; with `results=true`.' }),
+  })
+  .meta({ id: 'Job', description: 'A piece of work that is done in the background.' });
+
+export const JobList = z
+  .object({
+    jobs: z
+      .union([z.array(z.string()), z.array(Job)])
+      .meta({ description: 'Ids, newest first; with `details=true` objects.' }),
+    next,
+  })
+  .meta({ id: 'JobList', description: 'Jobs.' });

@@ -1,0 +1,31 @@
+import { z } from 'zod';
+import { createdTime, listing, next } from './common.ts';
+import { flag, text } from './parameters.ts';
+
+export const CreateKeypairQuery = z.strictObject({
+  name: text('Name of the new keypair.'),
+  generate: flag('Make an ed25519 keypair instead of taking one from the body.').default(false),
+});
+
+export const CreateKeypairBody = z
+  .strictObject({
+    private_key: z
+      .string()
+      .optional()
+      .meta({ description: 'Private key without a passphrase; stored encrypted, never shown.' }),
+    public_key: z.string().optional().meta({ description: 'Its public half.' }),
+  })
+  .optional();
+
+export const Keypair = z
+  .object({
+    name: z.string().meta({ description: 'Name of the keypair.' }),
+    public_key: z.string().meta({ description: 'As it stands in authorized_keys.' }),
+    fingerprint: z.string().meta({ description: 'SHA-256 fingerprint of the public key.' }),
+    created_datetime: createdTime,
+  })
+  .meta({ id: 'Keypair', description: 'A keypair, without its private half.' });
+
+export const KeypairList = z
+  .object({ keypairs: listing(Keypair), next })
+  .meta({ id: 'KeypairList', description: 'Keypairs.' });

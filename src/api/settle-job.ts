@@ -1,0 +1,60 @@
+import type { FastifyReply } from 'fastify';
+import { AppError } from '../domain/errors.ts';
+import type { ServiceContext } from '../services/context.ts';
+import { type Job, waitForJob } from '../services/jobs.ts';
+import { toJobSummary } from './resources/jobs.ts';
+import { toStoredError } from './resources/json.ts';
+
+export interface SettleOptions {
+  readonly job: Job;
+  /** From the query parameter `wait`; undefined does not wait. */
+  readonly waitSeconds: number | undefined;
+}
+
+export interface SettledJob {
+  /** The job as it stands after the wait, for the reply. */
+  readonly summary: ReturnType<typeof toJobSummary>;
+  /** True if it has succeeded, so that what it worked on should be read again. */
+  readonly isDone: boolean;
+}
+
+/**
+ * Makes the reply that of a started job: 202 with its `Location`; or, if the caller waits and the job succeeds in
+ * time, 200. The wait ends early when the caller goes away or Muster stops.
+ * @throws {AppError} the error of a job that failed; `conflict` if it was cancelled
+ * Source: API.md, "Conventions".
+ */
+export async function settleJob(
+  context: ServiceContext,
+  reply: FastifyReply,
+  { job, waitSeconds }: SettleOptions,
+): Promise<SettledJob> {
+  reply.code(202).header('location', `/job/${job.id}`);
+  if (waitSeconds === undefined) return { summary: toJobSummary(job), isDone: false };
+  const gone = new AbortController();
+  const leave = (): void => gone.abort(new Error('the caller has gone away'));
+  reply.raw.once('close', leave);
+  try {
+    const signal = AbortSignal.any([gone.signal, reply.server.stopping]);
+    const settled = await waitForJob(context, job.id, waitSeconds, signal);
+    const isDone = settled.status === 'succeeded';
+    if (isDone) reply.code(200);
+    throwIfFailed(settled);
+    return { summary: toJobSummary(settled), isDone };
+  } finally {
+    reply.raw.off('close', leave);
+  }
+}
+
+function throwIfFailed(job: Job): void {
+  if (job.status === 'cancelled') {
+    throw new AppError('conflict', 'The job was cancelled; start it again if it is still wanted.', {
+      details: { job_id: job.id },
+    });
+  }
+  if (job.status !== 'failed') return;
+  const error = toStoredError(job.error);
+  throw new AppError(error?.code ?? 'internal', error?.message ?? 'The job failed.', {
+    details: { ...error?.details, job_id: job.id },
+  });
+}

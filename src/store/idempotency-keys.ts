@@ -1,0 +1,63 @@
+import type { Db } from './database.ts';
+import type { IdempotencyKey } from './generated/client.ts';
+import { toJson } from './json.ts';
+
+export type IdempotencyKeyRow = IdempotencyKey;
+
+/** How long a reply is kept for a request that comes again. Source: API.md, "Conventions". */
+const KEPT_HOURS = 24;
+
+/**
+ * A key without a reply is that of a request under way, or of a process that died. No request takes this long,
+ * and if one did, the state it works on would refuse the second one.
+ */
+const ABANDONED_MINUTES = 10;
+
+export interface KeyedRequest {
+  readonly userId: string;
+  readonly key: string;
+  readonly requestHash: string;
+}
+
+export interface KeptReply {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** Takes a key for a request. @returns null if it is taken now, else the row of the request that has it */
+export async function takeKey(db: Db, request: KeyedRequest): Promise<IdempotencyKeyRow | null> {
+  const { userId, key, requestHash } = request;
+  const count = await db.$executeRaw`
+    insert into idempotency_keys as k (user_id, key, request_hash)
+    values (${userId}::uuid, ${key}, ${requestHash})
+    on conflict (user_id, key) do update
+       set request_hash = excluded.request_hash, status_code = null, headers = null, body = null,
+           created_at = now()
+     where k.created_at < now() - make_interval(hours => ${KEPT_HOURS})
+        or (k.status_code is null
+            and k.created_at < now() - make_interval(mins => ${ABANDONED_MINUTES}))`;
+  if (count === 1) return null;
+  return db.idempotencyKey.findUniqueOrThrow({ where: { userId_key: { userId, key } } });
+}
+
+/** Keeps the reply to the request that has the key. */
+export async function keepReply(db: Db, request: KeyedRequest, reply: KeptReply): Promise<void> {
+  const { userId, key, requestHash } = request;
+  await db.idempotencyKey.updateMany({
+    where: { userId, key, requestHash, statusCode: null },
+    data: { statusCode: reply.statusCode, headers: toJson(reply.headers), body: reply.body },
+  });
+}
+
+/** Gives a key back: its request came to nothing and may be sent again. */
+export async function releaseKey(db: Db, request: KeyedRequest): Promise<void> {
+  const { userId, key, requestHash } = request;
+  await db.idempotencyKey.deleteMany({ where: { userId, key, requestHash, statusCode: null } });
+}
+
+/** Forgets the replies whose time is over. */
+export async function deleteExpiredKeys(db: Db): Promise<void> {
+  await db.$executeRaw`
+    delete from idempotency_keys where created_at < now() - make_interval(hours => ${KEPT_HOURS})`;
+}

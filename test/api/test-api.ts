@@ -1,0 +1,110 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { buildApp } from '../../src/api/app.ts';
+import type { Api } from '../../src/api/fastify-types.ts';
+import type { Health } from '../../src/api/routes/root.ts';
+import { loadConfig } from '../../src/config.ts';
+import { openDepot } from '../../src/depot/depot.ts';
+import { createInProcessQueue } from '../../src/queue/in-process-queue.ts';
+import { ensureAdmin } from '../../src/services/authentication.ts';
+import type { ServiceContext } from '../../src/services/context.ts';
+import { openDatabase } from '../../src/store/database.ts';
+import { openListener } from '../../src/store/listener.ts';
+import { createTestDatabase } from '../support/postgres.ts';
+import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
+
+export const TOKEN = 'the-admin-token-of-the-tests';
+
+export interface Call {
+  readonly headers?: Record<string, string>;
+  /** Sent as it is if a string, else as JSON. */
+  readonly body?: unknown;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Record<string, unknown>;
+  // biome-ignore lint/suspicious/noExplicitAny: a test says by its expectations what it expects of a body
+  readonly body: any;
+  readonly text: string;
+}
+
+/** The API on a database and a depot of its own; no worker, so a job stays as the test leaves it. */
+export interface TestApi {
+  readonly app: Api;
+  readonly services: ServiceContext;
+  readonly databaseUrl: string;
+  readonly dataDirectory: string;
+  /** Everything that was logged, at the level trace. */
+  readonly logLines: string[];
+  health: Health;
+  /** Calls with the admin's token, unless other credentials are given. */
+  call(method: string, url: string, call?: Call): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+export async function startTestApi(settings: Record<string, string> = {}): Promise<TestApi> {
+  const directory = await makeTemporaryDirectory();
+  const database = await createTestDatabase();
+  const config = loadConfig({
+    MUSTER_DATA_DIR: directory.path,
+    MUSTER_ADMIN_TOKEN: TOKEN,
+    ...settings,
+  });
+  const logLines: string[] = [];
+  const log = pino({ level: 'trace' }, { write: (line: string) => void logLines.push(line) });
+  const depotDirectory = join(directory.path, 'depot');
+  await mkdir(depotDirectory, { recursive: true });
+  const services: ServiceContext = {
+    config,
+    database: openDatabase({ databaseUrl: database.databaseUrl, maxConnections: 5 }),
+    depot: await openDepot({ directory: depotDirectory }),
+    queue: createInProcessQueue(),
+    listener: openListener(database.databaseUrl),
+    log,
+  };
+  await ensureAdmin(services);
+  const api: { health: Health } = { health: { database: 'up', queue: 'up', storage: 'up' } };
+  const app = await buildApp({ services, checkHealth: () => Promise.resolve(api.health) });
+  return Object.assign(api, {
+    app,
+    services,
+    databaseUrl: database.databaseUrl,
+    dataDirectory: directory.path,
+    logLines,
+    call: (method: string, url: string, call: Call = {}) => inject(app, method, url, call),
+    close: async () => {
+      await app.close();
+      await services.queue.close();
+      await services.listener.close();
+      await services.database.close();
+      await database.drop({ force: true });
+      await directory.remove();
+    },
+  });
+}
+
+async function inject(app: Api, method: string, url: string, call: Call): Promise<Answer> {
+  const isCredential = (name: string): boolean => /^(authorization|auth-token)$/i.test(name);
+  const { headers = {}, body } = call;
+  const needsToken = !Object.keys(headers).some(isCredential) && !url.includes('auth_token=');
+  const reply = await app.inject({
+    // Fastify's types know no made-up methods, and the tests need none.
+    method: method as 'GET',
+    url,
+    headers: { ...(needsToken ? { authorization: `Bearer ${TOKEN}` } : {}), ...headers },
+    ...(body === undefined
+      ? {}
+      : {
+          payload: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+        }),
+  });
+  const isJson = String(reply.headers['content-type']).includes('json') && reply.body !== '';
+  return {
+    status: reply.statusCode,
+    headers: reply.headers,
+    body: isJson ? reply.json() : null,
+    text: reply.body,
+  };
+}
