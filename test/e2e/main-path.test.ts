@@ -33,7 +33,7 @@ describe.skipIf(!available).each<Mode>(['embedded', 'distributed'])(
       expect({ server, script, exitCode, stderr }).toMatchObject({ exitCode: 0 });
       return stdout;
     };
-    const census = async () => (await api('GET', '/app/widgetmakers/census')).body.census;
+    const census = async () => (await api('GET', '/app/widgetmakers/census')).body;
     const deploy = (build: string, options = '') =>
       api(
         'POST',

@@ -42,7 +42,7 @@ export function createApiClient(muster: {
   };
 }
 
-function toBody(body: unknown): BodyInit {
+function toBody(body: unknown): NonNullable<RequestInit['body']> {
   if (body instanceof FormData || typeof body === 'string') return body;
   if (body instanceof Uint8Array) return new Uint8Array(body);
   return JSON.stringify(body);
