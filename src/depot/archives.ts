@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type Archiver, TarArchive, ZipArchive } from 'archiver';
+import { type Archiver, type EntryData, TarArchive, ZipArchive } from 'archiver';
 import { quoteName } from '../domain/archive-entry.ts';
 import { AppError } from '../domain/errors.ts';
 import { type BlobReader, openBlobReader } from './blobs.ts';
@@ -21,6 +21,7 @@ export interface WriteArchiveOptions {
 }
 
 const MAX_TARGET_BYTES = 4096;
+const MAX_WHOLE_BYTES = 256 * 1024;
 /** Zip without its 64-bit extension ends here; a little before, because headers count. */
 const ZIP32_MAX_BYTES = 4_000_000_000;
 const ZIP32_MAX_FILES = 65_000;
@@ -93,31 +94,43 @@ async function addFile(
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
-  const { archive } = o;
+  const append = (source: Buffer | Readable, data: EntryData): Promise<void> =>
+    appendEntry({ ...o, source, data });
   const entry = {
     name: file.path,
     date: o.rootTime,
     // Where archiver would change the name, pax has the last word. Zips never come here with such a name.
     ...(isRewritten(file.path) ? { pax: { path: file.path } } : {}),
   };
-  const isAdded = nextEntry(archive, o.signal);
   if (file.mode === '120000') {
     const linkname = (await o.blobs.readWhole(file.blob, MAX_TARGET_BYTES)).toString('utf8');
     const link = { ...entry, type: 'symlink' as const, mode: 0o777, linkname };
-    archive.append(Buffer.alloc(0), link);
-    await isAdded;
+    await append(Buffer.alloc(0), link);
     return;
   }
   const mode = file.mode === '100755' ? 0o755 : 0o644;
+  if (file.bytes <= MAX_WHOLE_BYTES) {
+    // Most files are small, and streams cost more than they do.
+    await append(await o.blobs.readWhole(file.blob, MAX_WHOLE_BYTES), { ...entry, mode });
+    return;
+  }
   // Archiver asks for nothing but the size here; without it, it would gather the whole content first.
   const stats = { size: file.bytes } as Stats;
   const body = new PassThrough();
-  archive.append(body, { ...entry, mode, stats });
-  await Promise.all([pipeline(o.blobs.read(file.blob), body, { signal: o.signal }), isAdded]);
+  await Promise.all([
+    append(body, { ...entry, mode, stats }),
+    pipeline(o.blobs.read(file.blob), body, { signal: o.signal }),
+  ]);
 }
 
-/** One entry at a time: archiver queues without a bound. */
-function nextEntry(archive: Archiver, signal: AbortSignal): Promise<void> {
+/** Resolves when the entry is written: one at a time, because archiver queues without a bound. */
+function appendEntry(o: {
+  readonly archive: Archiver;
+  readonly signal: AbortSignal;
+  readonly source: Buffer | Readable;
+  readonly data: EntryData;
+}): Promise<void> {
+  const { archive, signal } = o;
   return new Promise((resolve, reject) => {
     const onEntry = (): void => {
       signal.removeEventListener('abort', onAbort);
@@ -130,6 +143,7 @@ function nextEntry(archive: Archiver, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', onAbort, { once: true });
     archive.once('entry', onEntry);
     if (signal.aborted) onAbort();
+    else archive.append(o.source, o.data);
   });
 }
 

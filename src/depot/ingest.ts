@@ -11,7 +11,8 @@ import {
 import { type FastImport, openFastImport } from './fast-import.ts';
 import { type Inventory, openInventory } from './inventory.ts';
 import { publishQuarantine, withQuarantine } from './quarantine.ts';
-import { type ArchiveEntry, probeArchive, readArchive } from './readers/archive-reader.ts';
+import type { ArchiveEntry } from './readers/archive-entry.ts';
+import { probeArchive, readArchive } from './readers/archive-reader.ts';
 import { buildRef, buildRefPrefix } from './refs.ts';
 import type { DepotFolder } from './repository.ts';
 import { treeOf } from './trees.ts';

@@ -1,7 +1,7 @@
 import { Header } from 'tar';
 import { brokenArchive, quoteName } from '../../domain/archive-entry.ts';
 import { type ByteReader, openByteReader, TruncatedError } from '../byte-reader.ts';
-import type { ArchiveEntry } from './archive-reader.ts';
+import type { ArchiveEntry } from './archive-entry.ts';
 import { applyPaxRecords, EMPTY_EXTENSION, type Extension } from './pax.ts';
 import { decodeName, untilNul } from './strict-text.ts';
 

@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib';
 import { type Entry, openPromise, type ZipFile } from 'yauzl';
 import { brokenArchive, quoteName, unsafeEntry } from '../../domain/archive-entry.ts';
 import type { UnpackBudget } from '../unpack-budget.ts';
-import type { ArchiveEntry } from './archive-reader.ts';
+import type { ArchiveEntry } from './archive-entry.ts';
 import { decodeName } from './strict-text.ts';
 
 /** Hosts in "version made by" whose external attributes hold a Unix mode. Source: APPNOTE.TXT 4.4.2. */
