@@ -28,6 +28,7 @@ const ODD: readonly TarEntry[] = [
 
 beforeAll(async () => {
   fixture = await openDepotFixture();
+  return fixture.close;
 });
 
 async function storeTree(entries: readonly TarEntry[]): Promise<string> {

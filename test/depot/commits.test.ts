@@ -16,6 +16,7 @@ const DATE = new Date('2026-03-01T12:00:00.999Z');
 
 beforeAll(async () => {
   fixture = await openDepotFixture();
+  return fixture.close;
 });
 
 async function storeTree(entries: readonly TarEntry[]): Promise<string> {

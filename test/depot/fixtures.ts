@@ -3,14 +3,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, expect } from 'vitest';
+import { expect } from 'vitest';
 import { type Depot, openDepot } from '../../src/depot/depot.ts';
 import type { AppError, ErrorCode } from '../../src/domain/errors.ts';
 
 const exec = promisify(execFile);
 const { PATH } = process.env;
 
-/** A depot in a temporary folder with one application, and a place for files. Removed after the test file. */
+/** A depot in a temporary folder with one application, and a place for files. Whoever opens one closes it. */
 export interface DepotFixture {
   readonly depot: Depot;
   readonly directory: string;
@@ -21,11 +21,12 @@ export interface DepotFixture {
   spool(bytes: Buffer): Promise<string>;
   /** A path in the temporary folder that nothing is at. */
   path(name: string): string;
+  /** Removes everything; to be returned from `beforeAll`. */
+  close(): Promise<void>;
 }
 
 export async function openDepotFixture(): Promise<DepotFixture> {
   const root = await mkdtemp(join(tmpdir(), 'muster-depot-'));
-  afterAll(() => rm(root, { recursive: true, force: true }));
   const directory = join(root, 'depot');
   const depot = await openDepot({ directory });
   const applicationId = 'app-1';
@@ -43,6 +44,7 @@ export async function openDepotFixture(): Promise<DepotFixture> {
       return path;
     },
     path: (name) => join(root, name),
+    close: () => rm(root, { recursive: true, force: true }),
   };
 }
 

@@ -21,6 +21,7 @@ let builds = 0;
 
 beforeAll(async () => {
   fixture = await openDepotFixture();
+  return fixture.close;
 });
 
 async function refused(

@@ -15,6 +15,7 @@ let builds = 0;
 
 beforeAll(async () => {
   fixture = await openDepotFixture();
+  return fixture.close;
 });
 
 async function ingest(bytes: Buffer, fileType: ArchiveType, buildId = `build-${++builds}`) {

@@ -16,6 +16,7 @@ let fixture: DepotFixture;
 
 beforeAll(async () => {
   fixture = await openDepotFixture();
+  return fixture.close;
 });
 
 /** 20,000 small files that are all different. */

@@ -7,6 +7,7 @@ let builds = 0;
 
 beforeAll(async () => {
   fixture = await openDepotFixture();
+  return fixture.close;
 });
 
 async function storeBuild(
