@@ -68,8 +68,8 @@ pass_fence "$fence"
 remove_stale_git_locks "$branch"
 
 note=$GIT_DIR/muster-switch
-words=$(recover 2>&1) ||
-  fail clone_damaged "What a broken-off deployment left at $path cannot be put right; repair it by hand: $words"
+recover >"$work/words" 2>&1 ||
+  fail clone_damaged "What a broken-off deployment left at $path cannot be put right; make room or repair it by hand: $(cat "$work/words")"
 
 # finish STATE
 finish() {
@@ -101,14 +101,15 @@ esac
 [ -z "$(differing "$head")" ] || keep_work_tree 'Found when a deployment was taken back'
 
 # As in a switch: the note says how to end it or to undo it, whoever comes next.
-echo "$head $before $branch $head" >"$note.new" && mv -f "$note.new" "$note" ||
+echo "$head $before $branch $head" >"$work/note" && mv -f "$work/note" "$note" ||
   fail command_failed "$note cannot be written; check the disk." '{}' true
-words=$(put_tree "$before" "$head" 2>&1 &&
-  git update-ref -m 'muster: revert' "refs/heads/$branch" "$before" "$head" 2>&1) || {
+put_tree "$before" "$head" >"$work/words" 2>&1 &&
+  git update-ref -m 'muster: revert' "refs/heads/$branch" "$before" "$head" >>"$work/words" 2>&1 || {
+  words=$(cat "$work/words")
   recover >/dev/null 2>&1
-  fail command_failed "The files at $path could not be put back as they were: $words"
+  fail command_failed "The files at $path could not be put back as they were: $words" '{}' true
 }
-mv -f "$GIT_DIR/muster-index.restore" "$GIT_DIR/index" && rm -f "$note"
+mv -f "$scratch_index" "$GIT_DIR/index" && rm -f "$note"
 git update-index -q --refresh >/dev/null 2>&1
 uncommit
 finish reverted

@@ -145,7 +145,7 @@ describe('bad input on the main path', () => {
 
     it('refuses an upload without an archive, of an unknown build, with an unknown package map', async () => {
       const build = await newBuild();
-      expect(errorOf(await upload(build, new Uint8Array())).status).toBe(422);
+      expect(errorOf(await upload(build, new Uint8Array())).status).toBe(400);
       expect(errorOf(await upload('nope', new Uint8Array([1]))).status).toBe(404);
       const archive = await packTarGz({ 'a.txt': 'a' });
       const refused = await upload(build, archive, 'file_type=tar.gz&package_map=nope');

@@ -422,7 +422,7 @@ describe.skipIf(!available).each<Mode>(['embedded', 'distributed'])(
       );
       expect(await on('test01', 'ls -A /opt')).toBe('widgets\n');
       expect((await census()).production['-']).toEqual({
-        web01: { WebApplication: leaf('2-master', '3-master') },
+        web01: { WebApplication: leaf('3-master', '3-master') },
       });
     });
 
