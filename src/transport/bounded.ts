@@ -53,10 +53,11 @@ export function makePlaces(count: number): Places {
 export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (signal === undefined) return await promise;
   signal.throwIfAborted();
+  const own = AbortSignal.any([signal]);
   return await new Promise((resolve, reject) => {
-    const leave = (): void => reject(reasonOf(signal));
-    signal.addEventListener('abort', leave, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
+    const leave = (): void => reject(reasonOf(own));
+    own.addEventListener('abort', leave, { once: true });
+    promise.then(resolve, reject).finally(() => own.removeEventListener('abort', leave));
   });
 }
 

@@ -4,6 +4,12 @@ import type { RemoteScript } from '../remote/script.ts';
 /** Linux gives one argument of a program 128 KiB, and sshd passes the whole command as one. */
 const MAX_COMMAND_BYTES = 120_000;
 
+/** What the line begins with by which a script that runs over SSH tells its process id, first of all, on stderr. */
+const PID_LINE = 'muster-pid';
+
+/** That line; the id is also that of the script's process group, as sshd starts every command in its own. */
+export const PID_LINE_PATTERN = /^muster-pid (\d+)\r?\n/m;
+
 /** A word of a POSIX shell that is exactly this value. The only quoting of Muster; NUL cannot be in it. */
 export function quoteForPosixShell(value: string): string {
   return `'${value.replaceAll("'", String.raw`'\''`)}'`;
@@ -14,7 +20,8 @@ export function quoteForPosixShell(value: string): string {
  *
  * sshd gives the command to the login shell. POSIX quoting means other things to csh (line ends, `!`) and fish
  * (backslashes), so that shell only sees one word of harmless characters, all others as `\0ooo`. An sh undoes that
- * with `printf %b` and evaluates the POSIX text in it: the variables, the arguments, then the script.
+ * with `printf %b` and evaluates the POSIX text in it: the variables, the arguments, then the script. Before that it
+ * tells its process id, as sshd passes no signals on for root.
  *
  * @throws {AppError} `invalid_input` if it is longer than a server takes
  */
@@ -27,7 +34,7 @@ export function sshCommand(script: RemoteScript): string {
     ['set', '--', ...script.args.map(quoteForPosixShell)].join(' '),
     script.text,
   ].join('\n');
-  const command = `exec sh -c 'eval "$(printf %b "$1")"' muster '${escapeForAnyShell(program)}'`;
+  const command = `exec sh -c 'echo ${PID_LINE} $$ >&2; eval "$(printf %b "$1")"' muster '${escapeForAnyShell(program)}'`;
   if (command.length > MAX_COMMAND_BYTES) {
     throw new AppError(
       'invalid_input',

@@ -23,10 +23,12 @@ export function watchTheClock(
       ),
     );
   }, timeoutMs);
-  const abort = (): void => stop(signal?.reason);
-  signal?.addEventListener('abort', abort, { once: true });
+  // A signal of its own: hundreds of scripts may share the caller's, which Node would warn of as a leak.
+  const own = signal === undefined ? undefined : AbortSignal.any([signal]);
+  const abort = (): void => stop(own?.reason);
+  own?.addEventListener('abort', abort, { once: true });
   return () => {
     clearTimeout(timer);
-    signal?.removeEventListener('abort', abort);
+    own?.removeEventListener('abort', abort);
   };
 }

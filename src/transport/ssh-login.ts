@@ -48,15 +48,15 @@ async function tryLogIn(
   const { host, port, user, privateKey, hostKey: pinned } = target.connection;
   checkPrivateKey(target, privateKey);
   const client = new ssh2.Client();
+  const done = new AbortController();
   const seen: { hostKey: string | null } = { hostKey: null };
   try {
     await new Promise<void>((resolve, reject) => {
-      const abort = (): void => reject(signal.reason);
-      signal.addEventListener('abort', abort, { once: true });
-      client.once('ready', () => {
-        signal.removeEventListener('abort', abort);
-        resolve();
+      signal.addEventListener('abort', () => reject(signal.reason), {
+        once: true,
+        signal: done.signal,
       });
+      client.once('ready', resolve);
       client.once('error', reject);
       client.once('close', () => reject(new Error('the connection was closed')));
       client.connect({
@@ -80,6 +80,8 @@ async function tryLogIn(
     client.destroy();
     if (signal.aborted) throw error;
     throw loginError(target, seen.hostKey, error);
+  } finally {
+    done.abort();
   }
   if (seen.hostKey === null) throw new Error('ssh2 logged in without showing a host key');
   return { client, hostKey: seen.hostKey };

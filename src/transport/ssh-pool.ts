@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { AppError } from '../domain/errors.ts';
 import { makePlaces, type Places, unlessAborted } from './bounded.ts';
 import type { Connection } from './connection.ts';
@@ -19,6 +20,8 @@ export class SshPool {
 
   constructor(budgets: SshBudgets) {
     this.#budgets = budgets;
+    // Every login under way listens; their number is bounded by the number of servers.
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /** See `Transport.connect`. An aborted signal ends the wait of this caller, not the login that others wait for. */

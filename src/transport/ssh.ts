@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type ssh2 from 'ssh2';
@@ -12,7 +13,7 @@ import {
 } from './connection.ts';
 import { checkAbsolute } from './local.ts';
 import { keepTail } from './output-tail.ts';
-import { sshCommand } from './quote.ts';
+import { PID_LINE_PATTERN, sshCommand } from './quote.ts';
 import { TERM_GRACE_MS, watchTheClock } from './run-limits.ts';
 import { retryPauseMs, type SshBudgets } from './ssh-budgets.ts';
 import type { Login, SshTarget } from './ssh-login.ts';
@@ -45,6 +46,8 @@ export function makeSshConnection(
   const { budgets, events } = options;
   const channels = makePlaces(budgets.channelsPerConnection);
   const lost = new AbortController();
+  // Every running script listens; their number is bounded by the channels.
+  setMaxListeners(0, lost.signal);
   let isOpen = true;
   let lastError: Error | undefined;
   client.on('error', (error) => {
@@ -68,7 +71,8 @@ export function makeSshConnection(
       const giveBack = await taking;
       try {
         const channel = await openChannel(client, command, { budgets, signal });
-        return await followChannel(channel, script, { ...runOptions, lost: lost.signal });
+        const kill = (pid: string, name: 'TERM' | 'KILL'): void => killGroup(client, pid, name);
+        return await followChannel(channel, script, { ...runOptions, lost: lost.signal, kill });
       } finally {
         giveBack();
       }
@@ -154,13 +158,24 @@ async function openChannel(
 async function followChannel(
   channel: ssh2.ClientChannel,
   script: RemoteScript,
-  options: RunOptions & { readonly lost: AbortSignal },
+  options: RunOptions & {
+    readonly lost: AbortSignal;
+    readonly kill: (pid: string, name: 'TERM' | 'KILL') => void;
+  },
 ): Promise<RunResult> {
-  const { onOutput, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES, timeoutMs, signal, lost } = options;
+  const {
+    onOutput,
+    maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES,
+    timeoutMs,
+    signal,
+    lost,
+    kill,
+  } = options;
   const stdout = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stdout', text }));
   const stderr = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stderr', text }));
   channel.on('data', stdout.push);
-  channel.stderr.on('data', stderr.push);
+  const pid = takePidLine(stderr.push);
+  channel.stderr.on('data', pid.push);
 
   return await new Promise((resolve, reject) => {
     let failure: unknown;
@@ -178,6 +193,7 @@ async function followChannel(
       source?.destroy();
       channel.on('error', () => undefined);
       channel.close();
+      pid.end();
       const outputs = { stdout: stdout.end(), stderr: stderr.end() };
       if (failure !== undefined) reject(failure);
       else if (ending === undefined) {
@@ -189,13 +205,14 @@ async function followChannel(
       failure = reason;
       source?.unpipe(channel);
       source?.destroy();
-      channel.signal('TERM');
-      channel.end();
+      const end = (name: 'TERM' | 'KILL'): void => {
+        if (pid.value === undefined) channel.signal(name);
+        else kill(pid.value, name);
+      };
+      end('TERM');
       timers.push(
-        setTimeout(() => {
-          channel.signal('KILL');
-          settle();
-        }, TERM_GRACE_MS),
+        setTimeout(() => end('KILL'), TERM_GRACE_MS),
+        setTimeout(settle, TERM_GRACE_MS + OUTPUT_GRACE_MS),
       );
     };
     const stopClock = watchTheClock(script, { timeoutMs, signal }, stop);
@@ -214,6 +231,68 @@ async function followChannel(
       source.pipe(channel);
     }
   });
+}
+
+/** Before the pid line this much of stderr is waited for; a login shell's own start-up may write before it. */
+const MAX_BEFORE_PID_LINE = 8192;
+
+/** Takes the line with the script's process id out of its stderr, and passes everything else on. */
+function takePidLine(pass: (chunk: Buffer) => void): {
+  readonly value: string | undefined;
+  push(chunk: Buffer): void;
+  end(): void;
+} {
+  let held: Buffer | undefined = Buffer.alloc(0);
+  let value: string | undefined;
+  const release = (rest: Buffer): void => {
+    held = undefined;
+    if (rest.length > 0) pass(rest);
+  };
+  return {
+    get value() {
+      return value;
+    },
+    push: (chunk) => {
+      if (held === undefined) {
+        pass(chunk);
+        return;
+      }
+      held = Buffer.concat([held, chunk]);
+      const text = held.toString('latin1');
+      const found = PID_LINE_PATTERN.exec(text);
+      if (found !== null) {
+        value = found[1];
+        const { length } = found[0];
+        release(
+          Buffer.from(text.slice(0, found.index) + text.slice(found.index + length), 'latin1'),
+        );
+      } else if (held.length > MAX_BEFORE_PID_LINE) release(held);
+    },
+    end: () => {
+      if (held !== undefined) release(held);
+    },
+  };
+}
+
+/**
+ * End a script and all that it started, on a channel of its own: sshd passes signals on only for users other than
+ * root. It is outside of the budget of channels, which leaves two of a stock sshd's ten for this.
+ */
+function killGroup(client: ssh2.Client, pid: string, name: 'TERM' | 'KILL'): void {
+  try {
+    client.exec(
+      `exec sh -c 'kill -s ${name} -- -${pid} || kill -s ${name} ${pid}'`,
+      (error, channel) => {
+        if (error !== undefined) return;
+        channel.on('error', () => undefined);
+        channel.resume();
+        channel.stderr.resume();
+        channel.end();
+      },
+    );
+  } catch {
+    // The connection has gone; the caller is told of that.
+  }
 }
 
 function unansweredError(script: RemoteScript): AppError {
