@@ -1,26 +1,28 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createApi } from './api.ts';
-import { type DemoDirectory, openDemoDirectory } from './demo-directory.ts';
+import type { DemoDirectory } from './demo-directory.ts';
+import { folderOn, NAMES } from './describe-application.ts';
+import { HAND_MADE_ON } from './hand-change.ts';
 import { type MusterProcess, startMuster } from './muster-process.ts';
 import type { DemoOptions } from './options.ts';
 import { createProgress, type Progress } from './progress.ts';
-import { chooseServerKind } from './servers.ts';
+import { chooseServerKind, type DemoServer } from './servers.ts';
 import { tellStory } from './story.ts';
 import type { Terminal } from './terminal.ts';
 
 /**
  * The whole demo, from an empty folder to a folder that is gone; after a failure the folder stays, for the logs.
- * @param signal ends it at any point; everything that was started is ended first
+ * @param stage `signal` ends it at any point; everything that was started is ended first
  * @throws {StepFailure} for a step that failed, the signal's reason, or any other error of starting up
  */
 export async function runDemo(
   options: DemoOptions,
-  terminal: Terminal,
-  signal: AbortSignal,
+  directory: DemoDirectory,
+  stage: { readonly terminal: Terminal; readonly signal: AbortSignal },
 ): Promise<void> {
+  const { terminal, signal } = stage;
   const progress = createProgress(terminal);
-  const directory = await openDemoDirectory(options.directory);
   const closing: (() => Promise<void>)[] = [];
   let isGood = false;
   try {
@@ -42,9 +44,15 @@ export async function runDemo(
       onRequest: options.verbose ? tellRequests(terminal) : () => undefined,
     });
     const serverKind = await chooseServerKind(options.local);
-    await tellStory({ api, progress, serverKind, directory: directory.path, closing });
+    const servers = await tellStory({
+      api,
+      progress,
+      serverKind,
+      directory: directory.path,
+      closing,
+    });
     if (!options.once) {
-      tellHowToGoOn(terminal, muster.address, tokenFile);
+      tellHowToGoOn(terminal, { address: muster.address, tokenFile, servers });
       await aborted(ending);
       // Ctrl-C is the good end; that Muster ended by itself is not.
       if (!signal.aborted) throw failing.signal.reason;
@@ -89,14 +97,25 @@ async function stop(muster: MusterProcess, { terminal, step }: Progress): Promis
   });
 }
 
-function tellHowToGoOn(terminal: Terminal, address: string, tokenFile: string): void {
-  const application = `${address}/app/widgetmakers`;
-  terminal.print();
-  terminal.print(terminal.paint('bold', 'Muster goes on running'));
-  terminal.print(`  address      ${terminal.paint('cyan', address)}`);
-  terminal.print(`  admin token  ${tokenFile}`);
-  terminal.print(`  try          curl -H "Auth-Token: $(cat ${tokenFile})" ${application}`);
-  terminal.print(
+function tellHowToGoOn(
+  { print, paint }: Terminal,
+  running: { address: string; tokenFile: string; servers: readonly DemoServer[] },
+): void {
+  const { address, tokenFile, servers } = running;
+  const edited = servers.find(({ name }) => name === HAND_MADE_ON);
+  print();
+  print(paint('bold', 'Muster goes on running'));
+  print(`  address      ${paint('cyan', address)}`);
+  print(`  admin token  ${tokenFile}`);
+  print(
+    `  ask it       curl -H "Auth-Token: $(cat ${tokenFile})" ${address}/app/${NAMES.application}`,
+  );
+  if (edited !== undefined) {
+    print(
+      `  see ${HAND_MADE_ON}    git -C ${folderOn(edited, 'Configuration')} log --oneline --graph`,
+    );
+  }
+  print(
     '  stop         Ctrl-C ends Muster, its PostgreSQL and the servers, and removes their files',
   );
 }

@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { runDemo } from './demo.ts';
+import { openDemoDirectory } from './demo-directory.ts';
 import { type DemoOptions, HELP, readOptions } from './options.ts';
 import { StepFailure } from './progress.ts';
 import { createTerminal } from './terminal.ts';
@@ -23,15 +22,20 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const stopping = stopOnSignals();
+  const signal = stopOnSignals();
   const terminal = createTerminal();
+  let log: string | undefined;
   try {
-    await runDemo(options, terminal, stopping);
+    const directory = await openDemoDirectory(options.directory);
+    log = directory.log;
+    await runDemo(options, directory, { terminal, signal });
     return 0;
   } catch (error) {
     terminal.clearLive();
-    if (stopping.aborted) return INTERRUPTED;
-    report(error, join(options.directory, 'muster.log'));
+    if (signal.aborted) return INTERRUPTED;
+    const step = error instanceof StepFailure ? `The step "${error.step}" failed. ` : '';
+    console.error(`\n${step}${messageOf(error)}`);
+    if (log !== undefined) console.error(`Muster's log is in ${log}.`);
     return 1;
   }
 }
@@ -43,12 +47,6 @@ function stopOnSignals(): AbortSignal {
     process.on(signal, () => stopping.abort(new Error('The demo was stopped.')));
   }
   return stopping.signal;
-}
-
-function report(error: unknown, log: string): void {
-  const step = error instanceof StepFailure ? `The step "${error.step}" failed. ` : '';
-  console.error(`\n${step}${messageOf(error)}`);
-  if (existsSync(log)) console.error(`Muster's log is in ${log}.`);
 }
 
 function messageOf(error: unknown): string {

@@ -55,6 +55,7 @@ export function createProgress(terminal: Terminal): Progress {
       try {
         const result = await work((told) => {
           detail = told;
+          show();
         });
         stop(timer, terminal);
         const time = paint('dim', toldTime(performance.now() - startedAt));

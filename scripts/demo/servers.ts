@@ -38,12 +38,12 @@ export async function chooseServerKind(forceLocal: boolean): Promise<ServerKind>
     return { kind: 'local', description: 'folders of this machine, as --local asks for' };
   }
   const { available, reason } = await sshFleetAvailable();
-  return available
-    ? {
-        kind: 'ssh',
-        description: 'real sshd, each with its own hostname, file systems and pinned host key',
-      }
-    : { kind: 'local', description: `folders of this machine (${reason.replace(/\.$/, '')})` };
+  if (available) {
+    const description = 'real sshd, each with its own hostname, file systems and pinned host key';
+    return { kind: 'ssh', description };
+  }
+  const because = `${reason.charAt(0).toLowerCase()}${reason.slice(1).replace(/\.$/, '')}`;
+  return { kind: 'local', description: `folders instead of real sshd: ${because}` };
 }
 
 /** Starts the servers. They end with `close`, or with this process. */

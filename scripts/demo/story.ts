@@ -40,8 +40,11 @@ const APP = `/app/${NAMES.application}`;
 /** Runs in the folder of the clone. */
 const RESTART = 'echo "restarted on $(uname -n) at $(date -u +%H:%M:%S)" >> ../restarts.log';
 
-/** Muster's main job from the first request to the census, and the check that it was done. */
-export async function tellStory(stage: Stage): Promise<void> {
+/**
+ * Muster's main job from the first request to the census, and the check that it was done.
+ * @returns the servers, to be looked at
+ */
+export async function tellStory(stage: Stage): Promise<readonly DemoServer[]> {
   const { api, progress } = stage;
   progress.heading('Describe the application');
   const { servers } = await setUp(stage);
@@ -75,6 +78,7 @@ export async function tellStory(stage: Stage): Promise<void> {
   });
 
   await check(stage, { servers, first, second, deployment });
+  return servers;
 }
 
 async function setUp(stage: Stage): Promise<DemoServers> {
