@@ -319,7 +319,7 @@ describe.skipIf(!(await requireSshFleet()))('on a server over SSH', () => {
     lab = makeStateLab(connection, { isLocal: false });
   });
   afterEach(async () => {
-    expect((await ssh.fleet.inspect('web01', 'ls -d /tmp/.muster-*')).stdout).toBe('');
+    expect((await ssh.fleet.inspect('web01', 'find /opt -name ".muster-*"')).stdout).toBe('');
   });
   afterAll(async () => {
     await transport.close();
