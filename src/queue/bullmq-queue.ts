@@ -17,6 +17,7 @@ export function createBullmqQueue(options: { redisUrl: string; log: Logger }): Q
   });
   const warn = warnOnChange(log);
   producer.on('error', warn);
+  const connected = firstAttempt(producer);
   const queue = new BullQueue(QUEUE_NAME, { connection: producer });
   queue.on('error', warn);
   let consumer: Redis | null = null;
@@ -25,6 +26,7 @@ export function createBullmqQueue(options: { redisUrl: string; log: Logger }): Q
   return {
     ring: async (jobId, delayMs = 0) => {
       try {
+        await connected;
         await queue.add(
           'ring',
           { jobId },
@@ -50,6 +52,7 @@ export function createBullmqQueue(options: { redisUrl: string; log: Logger }): Q
       const timer = new Promise<never>((_, reject) => {
         setTimeout(() => reject(new Error('Redis does not answer')), PING_TIMEOUT_MS).unref();
       });
+      await connected;
       await Promise.race([producer.ping(), timer]);
     },
     close: async () => {
@@ -59,6 +62,14 @@ export function createBullmqQueue(options: { redisUrl: string; log: Logger }): Q
       producer.disconnect();
     },
   };
+}
+
+/** Resolves when the first connection stands or has failed; what comes later is told by the commands themselves. */
+function firstAttempt(redis: Redis): Promise<void> {
+  return new Promise((resolve) => {
+    redis.once('ready', () => resolve());
+    redis.once('error', () => resolve());
+  });
 }
 
 /** An outage repeats the same error many times a second; one line for each different one is enough. */

@@ -13,10 +13,13 @@ export function createInProcessQueue(): Queue {
     while (!closed && work !== null && running.size < concurrency) {
       const jobId = waiting.shift();
       if (jobId === undefined) return;
-      const run = work(jobId).finally(() => {
-        running.delete(run);
-        start();
-      });
+      const run = work(jobId)
+        // What failed stands in the job's row; the queue goes on with the next one.
+        .catch(() => {})
+        .finally(() => {
+          running.delete(run);
+          start();
+        });
       running.add(run);
     }
   };

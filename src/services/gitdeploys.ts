@@ -53,12 +53,7 @@ export async function getGitdeploy(
   return requireGitdeploy(db, application.id, name);
 }
 
-/** @throws {AppError} `not_found` */
-export async function requireGitdeploy(
-  db: Db,
-  applicationId: string,
-  name: string,
-): Promise<Gitdeploy> {
+async function requireGitdeploy(db: Db, applicationId: string, name: string): Promise<Gitdeploy> {
   return found(await store.findGitdeploy(db, applicationId, name), {
     kind: 'gitdeploy',
     name,

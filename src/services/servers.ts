@@ -60,8 +60,7 @@ export async function getServer(context: ServiceContext, name: string): Promise<
   return { ...server, gitdeploys: await listServerInstallations(db, server.id) };
 }
 
-/** @throws {AppError} `not_found` */
-export async function requireServer(db: Db, name: string): Promise<Server> {
+async function requireServer(db: Db, name: string): Promise<Server> {
   return found(await store.findServer(db, name), {
     kind: 'server',
     name,

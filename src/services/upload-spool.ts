@@ -18,7 +18,7 @@ export interface SpooledUpload {
   discard(): Promise<void>;
 }
 
-export const uploadsDirectory = (config: Config): string => join(config.dataDirectory, 'uploads');
+const uploadsDirectory = (config: Config): string => join(config.dataDirectory, 'uploads');
 
 const COMPRESSION_OF: Record<ArchiveType, 'zip' | 'gzip' | 'bzip2'> = {
   zip: 'zip',

@@ -62,17 +62,8 @@ export function openDatabase({ databaseUrl, maxConnections = 10 }: DatabaseOptio
   };
 }
 
-/** True if the database refused a row because another one has its unique key. */
-export function isUniqueViolation(error: unknown): boolean {
+function isUniqueViolation(error: unknown): boolean {
   return error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002';
-}
-
-/** True if the database refused to delete or change a row because others refer to it. */
-export function isForeignKeyViolation(error: unknown): boolean {
-  return (
-    error instanceof Prisma.PrismaClientKnownRequestError &&
-    (error.code === 'P2003' || error.code === 'P2014')
-  );
 }
 
 /** Runs `insert`, and throws `conflict()` instead if a row with the same unique key came first. */

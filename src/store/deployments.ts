@@ -30,7 +30,7 @@ export type DeploymentRow = DeploymentHead & {
 
 const STEPS_PER_INSERT = 5000;
 
-export const ACTIVE_STATUSES: readonly DeploymentStatus[] = [
+const ACTIVE_STATUSES: readonly DeploymentStatus[] = [
   'queued',
   'preparing',
   'running',
