@@ -48,7 +48,8 @@ export function createTerminal(
   };
   return {
     isLive,
-    paint: (look, text) => (hasColors ? styleText(look, text, { validateStream: false }) : text),
+    paint: (look, text) =>
+      hasColors && text !== '' ? styleText(look, text, { validateStream: false }) : text,
     print: (line = '') => {
       screen.write(`${erase()}${line}\n${draw()}`);
     },
