@@ -109,9 +109,12 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
   const signal = AbortSignal.any([lost.signal, options.forced]);
   const heartbeat = startHeartbeat(database, claim, lost);
   log.info({ attempt: job.attempts }, 'job started');
+  // Null as long as nobody knows what the row asks for; then there is nothing to clean up either.
+  let handler: BoundHandler | null = null;
   try {
+    handler = bindHandler(handlers, kindOf(job), job);
     refuseDeadly(job);
-    const outcome = await bindHandler(handlers, kindOf(job), job).run({
+    const outcome = await handler.run({
       jobId,
       log,
       signal,
@@ -124,7 +127,7 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
         await queue.ring(jobId, outcome.afterMs);
       return;
     }
-    await endJob(options, job, claim, { status: 'succeeded', result: outcome.result });
+    await endJob(database, claim, handler, { status: 'succeeded', result: outcome.result });
     log.info('job succeeded');
   } catch (error) {
     if (lost.signal.aborted) {
@@ -143,7 +146,7 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
     // What a person can read needs no stack; what nobody foresaw is a bug, and its stack says where.
     if (body.code === 'internal') log.error({ err: error }, 'job failed');
     else log.info({ code: body.code, reason: body.message }, 'job failed');
-    await endJob(options, job, claim, { status: 'failed', error: body });
+    await endJob(database, claim, handler, { status: 'failed', error: body });
   } finally {
     clearInterval(heartbeat);
   }
@@ -187,18 +190,16 @@ function kindOf(job: JobRow): JobKind {
 }
 
 async function endJob(
-  { database, handlers }: RunOptions,
-  job: JobRow,
+  database: Database,
   claim: Claim,
+  handler: BoundHandler | null,
   end: { status: 'succeeded'; result: unknown } | { status: 'failed'; error: ErrorBody },
 ): Promise<void> {
   await database.transaction(async (tx) => {
     if (!(await finishJob(tx, claim, end))) return;
-    if (end.status === 'failed' && job.kind in JOB_KINDS) {
-      await bindHandler(handlers, kindOf(job), job).failed(tx, end.error);
-    }
+    if (end.status === 'failed') await handler?.failed(tx, end.error);
     await appendEvent(tx, {
-      jobId: job.id,
+      jobId: claim.id,
       deploymentId: null,
       kind: `job_${end.status}`,
       data: end.status === 'succeeded' ? end.result : end.error,

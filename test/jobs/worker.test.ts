@@ -1,0 +1,167 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { AppError } from '../../src/domain/errors.ts';
+import type { JobContext, JobHandlers, JobOutcome } from '../../src/jobs/handler.ts';
+import { startWorker, type Worker } from '../../src/jobs/worker.ts';
+import { createInProcessQueue } from '../../src/queue/in-process-queue.ts';
+import type { Queue } from '../../src/queue/queue.ts';
+import { type Database, openDatabase } from '../../src/store/database.ts';
+import { listJobEvents } from '../../src/store/events.ts';
+import { findJob, insertJob, type JobRow } from '../../src/store/jobs.ts';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
+
+const log = pino({ level: 'silent' });
+const ID = '01a1fd52-2d04-74b1-bc48-c083174cf85f';
+
+describe('the worker', () => {
+  let testDatabase: TestDatabase;
+  let database: Database;
+  let queue: Queue;
+  let worker: Worker | null = null;
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    database = openDatabase({ databaseUrl: testDatabase.databaseUrl });
+  });
+  afterEach(async () => {
+    await worker?.close();
+    await queue.close();
+    worker = null;
+  });
+  afterAll(async () => {
+    await database.close();
+    await testDatabase.drop();
+  });
+
+  /** Starts a worker whose one kind of job does `run`. */
+  const start = (
+    run: (context: JobContext) => Promise<JobOutcome>,
+    failed?: () => Promise<void>,
+  ) => {
+    queue = createInProcessQueue();
+    const handler = {
+      run: (_data: unknown, context: JobContext) => run(context),
+      ...(failed && { failed }),
+    };
+    const handlers: JobHandlers = {
+      store_build: handler,
+      create_gitrepo: handler,
+      initialize_gitdeploy: handler,
+      deinitialize_gitdeploy: handler,
+      run_deployment: handler,
+    };
+    worker = startWorker({ database, queue, handlers, log, concurrency: 4 });
+  };
+  const insert = (kind = 'create_gitrepo', data: unknown = { gitrepoId: ID }): Promise<JobRow> =>
+    insertJob(database.db, { kind, data, username: 'admin', applicationId: null });
+  const statusOf = async (job: JobRow): Promise<string | undefined> =>
+    (await findJob(database.db, job.id))?.status;
+  const succeeded = (result: unknown = {}): JobOutcome => ({ outcome: 'succeeded', result });
+
+  it('does a job that is rung for, and keeps its result and what it told', async () => {
+    start(async (context) => {
+      await context.emit('progress', { step: 1 });
+      return succeeded({ answer: 42 });
+    });
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job)).toBe('succeeded');
+    expect(await findJob(database.db, job.id)).toMatchObject({
+      result: { answer: 42 },
+      attempts: 1,
+    });
+    const events = await listJobEvents(database.db, job.id);
+    expect(events.map((e) => e.kind)).toEqual(['progress', 'job_succeeded']);
+  });
+
+  it('finds a job that nobody rang for', async () => {
+    start(() => Promise.resolve(succeeded()));
+    const job = await insert();
+    await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('succeeded');
+  });
+
+  it('keeps the error of a job that fails, and lets its handler clean up with it', async () => {
+    let cleaned = 0;
+    start(
+      () => Promise.reject(new AppError('archive_broken', 'The archive is broken.')),
+      async () => {
+        cleaned += 1;
+      },
+    );
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job)).toBe('failed');
+    expect((await findJob(database.db, job.id))?.error).toMatchObject({ code: 'archive_broken' });
+    expect(cleaned).toBe(1);
+  });
+
+  it('tells nothing of an error that nobody foresaw', async () => {
+    start(() => Promise.reject(new Error('password=hunter2 at /etc')));
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job)).toBe('failed');
+    const { error } = (await findJob(database.db, job.id)) ?? {};
+    expect(error).toMatchObject({ code: 'internal' });
+    expect(JSON.stringify(error)).not.toContain('hunter2');
+  });
+
+  it('fails a job of a kind it does not know, or whose data are wrong', async () => {
+    start(() => Promise.resolve(succeeded()));
+    const [unknown, wrong] = [
+      await insert('brew_coffee'),
+      await insert('create_gitrepo', { gitrepoId: 7 }),
+    ];
+    await queue.ring(unknown.id);
+    await queue.ring(wrong.id);
+    await expect.poll(() => statusOf(unknown)).toBe('failed');
+    await expect.poll(() => statusOf(wrong)).toBe('failed');
+  });
+
+  it('takes a job up again that asked for it, after its time', async () => {
+    const began: number[] = [];
+    start(() => {
+      began.push(Date.now());
+      return Promise.resolve<JobOutcome>(
+        began.length < 3 ? { outcome: 'again', afterMs: 200 } : succeeded(),
+      );
+    });
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job), { timeout: 5000 }).toBe('succeeded');
+    expect(began).toHaveLength(3);
+    expect((began[1] ?? 0) - (began[0] ?? 0)).toBeGreaterThanOrEqual(190);
+  });
+
+  it('hands a job over when it stops, and the next worker does it', async () => {
+    start(async (context) => {
+      while (!context.draining.aborted) await sleep(10);
+      return { outcome: 'again', afterMs: 0 };
+    });
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job)).toBe('running');
+    await worker?.close();
+    await queue.close();
+    expect(await findJob(database.db, job.id)).toMatchObject({ status: 'running', worker: null });
+    start(() => Promise.resolve(succeeded()));
+    await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('succeeded');
+  });
+
+  it('takes over from a worker that died, and gives a job up that kills every worker', async () => {
+    const job = await insert();
+    const dead = (attempts: number) => database.db.$executeRaw`
+      update jobs set status = 'running', worker = 'dead', attempts = ${attempts},
+                      lease_expires_at = now() - interval '1 second' where id = ${job.id}::uuid`;
+    await dead(1);
+    let runs = 0;
+    start(() => {
+      runs += 1;
+      return Promise.resolve(succeeded());
+    });
+    await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('succeeded');
+    expect(runs).toBe(1);
+    await dead(5);
+    await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('failed');
+    expect(runs).toBe(1);
+  });
+});
