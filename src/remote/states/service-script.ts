@@ -64,9 +64,10 @@ command_service() {
   esac
 }
 
-# await STATE: some scripts return before what they began is done.
+# await STATE: the scripts of sysvinit may return before what they began is done; the others do not.
 await() {
-  tries=10
+  tries=1
+  [ "$init" != sysvinit ] || tries=5
   while [ "$(run_state)" != "$1" ]; do
     tries=$((tries - 1))
     [ "$tries" -gt 0 ] || return 1
