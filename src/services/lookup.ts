@@ -18,16 +18,25 @@ export async function found<T>(
   what: { kind: NameKind; name: string; names: () => Promise<readonly { name: string }[]> },
 ): Promise<T> {
   if (row !== null) return row;
-  const near = nearestName(
-    what.name,
-    (await what.names()).map(({ name }) => name),
-  );
+  const known = (await what.names()).map(({ name }) => name);
+  const near = nearestName(what.name, known);
   const noun = `${what.kind[0]?.toUpperCase()}${what.kind.slice(1)}`;
   throw new AppError(
     'not_found',
-    `${noun} ${quoted(what.name)} does not exist${near === null ? '; list them to see what there is.' : `; did you mean \`${near}\`?`}`,
+    `${noun} ${quoted(what.name)} does not exist; ${near === null ? whatThereIs(known) : `did you mean \`${near}\`?`}`,
     { details: { kind: what.kind, name: what.name, ...(near === null ? {} : { nearest: near }) } },
   );
+}
+
+/** As many names as one takes in at a glance. */
+const LISTED_NAMES = 10;
+
+function whatThereIs(known: readonly string[]): string {
+  if (known.length === 0) return 'there is none yet.';
+  const listed = known.slice(0, LISTED_NAMES).map(quoted).join(', ');
+  return known.length > LISTED_NAMES
+    ? `there are ${listed} and ${known.length - LISTED_NAMES} more.`
+    : `there ${known.length === 1 ? 'is' : 'are'} ${listed}.`;
 }
 
 /** @throws {AppError} `not_found` */
