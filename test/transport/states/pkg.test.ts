@@ -109,7 +109,13 @@ const MANAGERS = [
 const TOOLS = 'sh cat cut sed grep tr id env echo basename rm printf sleep'.split(' ');
 
 const canRun = await requireSshFleet();
-const shells = await availableShells();
+const shells = (await availableShells()).map((argv) => ({ shell: argv.join(' '), argv }));
+
+/** A busybox may take its own rpm before the one in PATH; no server with dnf or yum has it as its sh. */
+function shellsFor(manager: string): typeof shells {
+  const isRpm = manager === 'dnf' || manager === 'yum';
+  return shells.filter(({ shell }) => !isRpm || !shell.includes('busybox'));
+}
 
 describe.skipIf(!canRun)('packages', () => {
   const transport = createTransport();
@@ -129,7 +135,7 @@ describe.skipIf(!canRun)('packages', () => {
   });
   beforeEach(async () => {
     await inspect(`rm -rf /srv/*; mkdir /srv/installed /srv/repository; touch /srv/calls
-      echo 1.0 >/srv/repository/web; echo 2.0 >/srv/repository/db; echo 1.9 >/srv/installed/old`);
+      echo 1.0 >/srv/repository/web; echo 2.0 >/srv/repository/db; echo 2.0 >/srv/repository/old; echo 1.9 >/srv/installed/old`);
   });
   afterAll(async () => {
     await transport.close();
@@ -207,19 +213,16 @@ describe.skipIf(!canRun)('packages', () => {
       expect(await calls()).not.toMatch(/update|clean/);
     });
 
-    it.each(shells.map((argv) => ({ shell: argv.join(' '), argv })))(
-      'come and go under $shell',
-      async ({ argv }) => {
-        const under = await labOn(`/opt/${manager}`, argv);
-        const form = (word: string): unknown => ({ web: { pkg: [word] } });
-        expect([
-          await under.state(form('installed')),
-          await under.state(form('installed')),
-          await under.state(form('removed')),
-          await under.state(form('removed')),
-        ]).toEqual(['changed', 'unchanged', 'changed', 'unchanged']);
-      },
-    );
+    it.each(shellsFor(manager))('come and go under $shell', async ({ argv }) => {
+      const under = await labOn(`/opt/${manager}`, argv);
+      const form = (word: string): unknown => ({ web: { pkg: [word] } });
+      expect([
+        await under.state(form('installed')),
+        await under.state(form('installed')),
+        await under.state(form('removed')),
+        await under.state(form('removed')),
+      ]).toEqual(['changed', 'unchanged', 'changed', 'unchanged']);
+    });
   });
 
   it('by apt of which only the configuration is left are not installed', async () => {
@@ -253,10 +256,6 @@ describe.skipIf(!canRun)('packages', () => {
         });
         expect(answer).toMatchObject({ state: 'failed', exitCode: 100 });
         expect(output).toContain('Unable to locate package l.b');
-        const error = await failureOf(lab.run({ 'base-files': { pkg: ['removed'] } })).catch(
-          (unexpected: unknown) => unexpected,
-        );
-        expect(String(error)).toMatch(/base-files is still installed|expected a failure/);
       });
     },
   );
