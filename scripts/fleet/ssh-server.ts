@@ -21,7 +21,7 @@ const SERVER_ENV = {
  * ends when its control pipe ends, that is with the process that started it, even by kill -9: the kernel then
  * kills all that is left in the PID namespace. `stop` ends sshd and every session but keeps the disks.
  */
-const INIT_SCRIPT = String.raw`
+const INIT_SCRIPT = `
 set -eu
 name=$1 state=$2; shift 2
 IFS=' ' read -r pid _ </proc/self/stat

@@ -125,24 +125,51 @@ function connectionLost(target: SshTarget, cause: Error | undefined): AppError {
   );
 }
 
+type Ending = Pick<RunResult, 'exitCode' | 'signal'>;
+
+/**
+ * A channel on which a command has been started. How it ends is listened for from the very callback that gives the
+ * channel: one packet may bring the consent, the output, the exit status and the close, and ssh2 then emits them all
+ * before anything that awaits the channel can run.
+ */
+interface OpenChannel {
+  readonly channel: ssh2.ClientChannel;
+  readonly exited: Promise<Ending>;
+  readonly closed: Promise<void>;
+}
+
+function listenToChannel(channel: ssh2.ClientChannel): OpenChannel {
+  return {
+    channel,
+    exited: new Promise((resolve) => {
+      channel.once('exit', (code: number | null, name?: string) => {
+        resolve({ exitCode: code, signal: name?.replace(/^SIG/, '') ?? null });
+      });
+    }),
+    closed: new Promise((resolve) => {
+      channel.once('close', () => resolve());
+    }),
+  };
+}
+
 /** Ask for a channel, again after a pause if sshd refuses: others may use up its `MaxSessions` for the moment. */
 async function openChannel(
   client: ssh2.Client,
   command: string,
   options: { readonly budgets: SshBudgets; readonly signal: AbortSignal },
-): Promise<ssh2.ClientChannel> {
+): Promise<OpenChannel> {
   const { budgets, signal } = options;
   for (let attempt = 1; ; attempt += 1) {
     signal.throwIfAborted();
     try {
-      return await new Promise<ssh2.ClientChannel>((resolve, reject) => {
+      return await new Promise<OpenChannel>((resolve, reject) => {
         const abort = (): void => reject(signal.reason);
         signal.addEventListener('abort', abort, { once: true });
         client.exec(command, (error, channel) => {
           signal.removeEventListener('abort', abort);
           if (error !== undefined) reject(error);
           else if (signal.aborted) channel.close();
-          else resolve(channel);
+          else resolve(listenToChannel(channel));
         });
       });
     } catch (error) {
@@ -156,7 +183,7 @@ async function openChannel(
 
 /** Feed a channel, collect what comes, and see it closed. */
 async function followChannel(
-  channel: ssh2.ClientChannel,
+  { channel, exited, closed }: OpenChannel,
   script: RemoteScript,
   options: RunOptions & {
     readonly lost: AbortSignal;
@@ -179,7 +206,7 @@ async function followChannel(
 
   return await new Promise((resolve, reject) => {
     let failure: unknown;
-    let ending: Pick<RunResult, 'exitCode' | 'signal'> | undefined;
+    let ending: Ending | undefined;
     let source: Readable | undefined;
     const timers: NodeJS.Timeout[] = [];
     let settled = false;
@@ -217,11 +244,11 @@ async function followChannel(
     };
     const stopClock = watchTheClock(script, { timeoutMs, signal }, stop);
     lost.addEventListener('abort', settle, { once: true });
-    channel.once('exit', (code: number | null, name?: string) => {
-      ending = { exitCode: code, signal: name?.replace(/^SIG/, '') ?? null };
-      timers.push(setTimeout(settle, OUTPUT_GRACE_MS));
+    void exited.then((value) => {
+      ending = value;
+      if (!settled) timers.push(setTimeout(settle, OUTPUT_GRACE_MS));
     });
-    channel.once('close', settle);
+    void closed.then(settle);
     // A script may end without reading all of its input: that is its right.
     channel.on('error', () => undefined);
     if (options.stdin === undefined) channel.end();

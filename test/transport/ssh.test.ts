@@ -156,6 +156,17 @@ describe.skipIf(!(await requireSshFleet()))('SSH', () => {
     expect(most).toBeLessThanOrEqual(8);
   });
 
+  it('misses no exit status, however quickly a script ends', async () => {
+    const connection = await transportWith().connect(lab.target('web01'));
+    for (let round = 0; round < 40; round += 1) {
+      const runs = Array.from(
+        { length: 8 },
+        async () => await connection.run(script('exit 7'), limits),
+      );
+      for (const result of await Promise.all(runs)) expect(result.exitCode).toBe(7);
+    }
+  });
+
   it('asks again when sshd refuses a channel', async () => {
     const connection = await transportWith({
       channelsPerConnection: 20,
