@@ -56,9 +56,7 @@ export async function buildApp({ services: context, checkHealth }: AppOptions): 
     clientErrorHandler: sendClientError,
   }).withTypeProvider<ZodTypeProvider>();
 
-  const stopping = new AbortController();
-  app.decorate('stopping', stopping.signal);
-  app.addHook('preClose', () => stopping.abort(new Error('Muster stops')));
+  announceStop(app);
 
   // In the order in which a request meets them.
   addErrorReplies(app);
@@ -85,4 +83,18 @@ export async function buildApp({ services: context, checkHealth }: AppOptions): 
   addJobRoutes(app, context);
   await app.ready();
   return app;
+}
+
+/** Ends all waiting when Muster begins to stop, and keeps no connection open for a next request. */
+function announceStop(app: Api): void {
+  const stopping = new AbortController();
+  app.decorate('stopping', stopping.signal);
+  app.addHook('preClose', (done) => {
+    stopping.abort(new Error('Muster stops'));
+    done();
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (stopping.signal.aborted) reply.header('connection', 'close');
+    done(null, payload);
+  });
 }

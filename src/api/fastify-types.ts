@@ -1,11 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type {
-  FastifyBaseLogger,
-  FastifyInstance,
-  FastifyReply,
-  FastifyRequest,
-  RawServerDefault,
-} from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { AppError } from '../domain/errors.ts';
 import type { Access } from '../domain/permissions.ts';
@@ -20,9 +14,6 @@ export type Api = FastifyInstance<
   FastifyBaseLogger,
   ZodTypeProvider
 >;
-
-export type ApiRequest = FastifyRequest;
-export type ApiReply = FastifyReply;
 
 /**
  * Who may call a route. `open`: anybody. `authenticated`: whoever has a token; the handler shows only what the

@@ -75,7 +75,7 @@ export function openApiDocument(app: Api): ReturnType<Api['swagger']> {
 }
 
 const CLASSES: Readonly<Record<string, string>> = {
-  '4xx': 'The request was refused; nothing was changed.',
+  '4xx': 'The request was refused, or the job that it waited for has failed.',
   '5xx': 'Muster, or a part that it needs, has failed.',
 };
 

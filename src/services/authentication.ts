@@ -46,7 +46,7 @@ const SETTING_TOKEN_NAME = 'MUSTER_ADMIN_TOKEN';
 const FILE_TOKEN_NAME = 'admin-token';
 
 /** Where the first start writes the token that it makes. */
-export const adminTokenFile = (config: Config): string => join(config.dataDirectory, 'admin-token');
+const adminTokenFile = (config: Config): string => join(config.dataDirectory, 'admin-token');
 
 /**
  * Sees to it that there is a user `admin` who may do everything and has a token: the one of the setting

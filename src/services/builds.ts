@@ -157,13 +157,19 @@ export async function deleteBuild(
   applicationName: string,
   name: string,
 ): Promise<void> {
-  const { database, depot } = context;
+  const { database, depot, log } = context;
   const build = await getBuild(context, applicationName, name);
   if (build.state === 'storing') refuseStored(build);
   refuseInUse(`Build \`${name}\``, { ...(await store.findBuildUses(database.db, build.id)) });
   await store.deleteBuildRow(database.db, build.id);
-  await depot.deleteBuild(build.applicationId, build.id);
-  context.log.info({ application: applicationName, build: name }, 'build deleted');
+  // A build that was never uploaded may be of an application that has no depot yet.
+  if (build.state !== 'created') {
+    // The row is gone, so the objects are garbage: a failure here is a matter for the log.
+    await depot.deleteBuild(build.applicationId, build.id).catch((error: unknown) => {
+      log.warn({ build: name, err: error }, 'the objects of a deleted build could not be removed');
+    });
+  }
+  log.info({ application: applicationName, build: name }, 'build deleted');
 }
 
 function refuseStored(build: Build): void {

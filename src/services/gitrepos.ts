@@ -96,7 +96,13 @@ export async function deleteGitrepo(
   const gitrepo = await getGitrepo(context, applicationName, name);
   refuseInUse(`Gitrepo \`${name}\``, { gitdeploys: await findGitrepoUses(db, gitrepo.id) });
   await store.deleteGitrepo(db, gitrepo.id);
-  await context.depot.dropHeads(gitrepo.applicationId, gitrepo.id);
+  // Before its first commit there may be no depot; after it, what stays behind is garbage and no error.
+  if (gitrepo.branches.length === 0) return;
+  await context.depot
+    .dropHeads(gitrepo.applicationId, gitrepo.id)
+    .catch((error: unknown) =>
+      context.log.warn({ gitrepo: name, err: error }, 'the heads of a deleted gitrepo stay'),
+    );
 }
 
 function refuseProviders(input: NewGitrepo): void {

@@ -3,7 +3,7 @@ import { AppError } from '../domain/errors.ts';
 import * as store from '../store/idempotency-keys.ts';
 import type { ServiceContext } from './context.ts';
 
-export type { KeptReply, KeyedRequest } from '../store/idempotency-keys.ts';
+export type { KeyedRequest } from '../store/idempotency-keys.ts';
 
 const Headers = z.record(z.string(), z.string());
 

@@ -34,7 +34,6 @@ export interface Answer {
 export interface TestApi {
   readonly app: Api;
   readonly services: ServiceContext;
-  readonly databaseUrl: string;
   readonly dataDirectory: string;
   /** Everything that was logged, at the level trace. */
   readonly logLines: string[];
@@ -44,13 +43,20 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-export async function startTestApi(settings: Record<string, string> = {}): Promise<TestApi> {
+export interface TestApiOptions {
+  readonly settings?: Record<string, string>;
+  /** Gives the URL by which the API reaches the database, for tests that cut it off. */
+  readonly reroute?: (databaseUrl: string) => Promise<string>;
+}
+
+export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
   const directory = await makeTemporaryDirectory();
   const database = await createTestDatabase();
+  const databaseUrl = (await options.reroute?.(database.databaseUrl)) ?? database.databaseUrl;
   const config = loadConfig({
     MUSTER_DATA_DIR: directory.path,
     MUSTER_ADMIN_TOKEN: TOKEN,
-    ...settings,
+    ...options.settings,
   });
   const logLines: string[] = [];
   const log = pino({ level: 'trace' }, { write: (line: string) => void logLines.push(line) });
@@ -58,10 +64,10 @@ export async function startTestApi(settings: Record<string, string> = {}): Promi
   await mkdir(depotDirectory, { recursive: true });
   const services: ServiceContext = {
     config,
-    database: openDatabase({ databaseUrl: database.databaseUrl, maxConnections: 5 }),
+    database: openDatabase({ databaseUrl, maxConnections: 5 }),
     depot: await openDepot({ directory: depotDirectory }),
     queue: createInProcessQueue(),
-    listener: openListener(database.databaseUrl),
+    listener: openListener(databaseUrl),
     log,
   };
   await ensureAdmin(services);
@@ -70,7 +76,6 @@ export async function startTestApi(settings: Record<string, string> = {}): Promi
   return Object.assign(api, {
     app,
     services,
-    databaseUrl: database.databaseUrl,
     dataDirectory: directory.path,
     logLines,
     call: (method: string, url: string, call: Call = {}) => inject(app, method, url, call),
@@ -79,7 +84,7 @@ export async function startTestApi(settings: Record<string, string> = {}): Promi
       await services.queue.close();
       await services.listener.close();
       await services.database.close();
-      await database.drop({ force: true });
+      await database.drop();
       await directory.remove();
     },
   });

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { AppError } from '../../domain/errors.ts';
+import { NAME_PATTERN } from '../../domain/names.ts';
 import { GLOBAL_SCOPE, isAllowed } from '../../domain/permissions.ts';
 import { type AuthenticatedCaller, authenticate } from '../../services/authentication.ts';
 import type { ServiceContext } from '../../services/context.ts';
@@ -84,7 +85,7 @@ function requirePermission(
   if (permission?.scope === 'authenticated') return;
   if (permission?.scope === 'global' || permission?.scope === 'application') {
     const scope = permission.scope === 'global' ? GLOBAL_SCOPE : applicationOf(request);
-    // Without a name there is nothing to permit: validation refuses the request for its missing parameter.
+    // What no application can be called there is nothing to permit for: whoever looks for it refuses it.
     if (scope === null || isAllowed(caller.permissions, scope, permission.access)) return;
     const what =
       scope === GLOBAL_SCOPE ? 'what all applications share' : `application \`${scope}\``;
@@ -101,10 +102,14 @@ function applicationOf(request: FastifyRequest): string | null {
   const params: unknown = request.params;
   const query: unknown = request.query;
   if (typeof params === 'object' && params !== null && 'application' in params) {
-    return String(params.application);
+    return nameOrNull(params.application);
   }
   if (typeof query === 'object' && query !== null && 'app_name' in query) {
-    return String(query.app_name);
+    return nameOrNull(query.app_name);
   }
   return null;
+}
+
+function nameOrNull(given: unknown): string | null {
+  return typeof given === 'string' && NAME_PATTERN.test(given) ? given : null;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { createdTime, listing, next, time } from './common.ts';
+import { createdTime, listing, next, timeOrNull } from './common.ts';
 
 export const CHILD_RESOURCES = [
   'builds',
@@ -17,13 +17,13 @@ const CensusLeaf = z
     committed: name("The build last committed to the gitdeploy's gitrepo."),
     deployed: name('The build that is now on the server.'),
     deployed_commit: name('With `details=true`: the commit that is on the server.').optional(),
-    deployed_at: time('With `details=true`: when it came there.').nullable().optional(),
+    deployed_at: timeOrNull('With `details=true`: when it came there.').optional(),
     deployment_id: name('With `details=true`: the deployment that brought it.').optional(),
     drift: z
       .enum(['none', 'modified', 'moved', 'unreachable', 'unknown'])
       .optional()
       .meta({ description: 'With `details=true`: how the clone stands to what was deployed.' }),
-    observed_at: time('With `details=true`: when that was last looked at.').nullable().optional(),
+    observed_at: timeOrNull('With `details=true`: when that was last looked at.').optional(),
   })
   .meta({ id: 'CensusLeaf', description: 'What one server has of one gitdeploy.' });
 

@@ -7,7 +7,7 @@ import {
   listing,
   next,
   StoredError,
-  time,
+  timeOrNull,
 } from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, oneOf, text, wait } from './parameters.ts';
@@ -61,7 +61,7 @@ export const Build = z
     sha256: z.string().nullable().meta({ description: 'SHA-256 of the uploaded archive.' }),
     file_type: z.string().nullable().meta({ description: 'Kind of the uploaded archive.' }),
     created_datetime: createdTime,
-    stored_datetime: time('When it was stored.').nullable(),
+    stored_datetime: timeOrNull('When it was stored.'),
     error: StoredError,
   })
   .meta({ id: 'Build', description: 'A build.' });

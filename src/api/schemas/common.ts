@@ -6,14 +6,24 @@ export const Attributes = z
   .record(z.string(), z.unknown())
   .meta({ description: 'Whatever the operator wants to note.' });
 
-export const time = (description: string) =>
+const time = (description: string) =>
   z.string().meta({ description: `${description} ISO 8601, UTC.`, format: 'date-time' });
+
+/** A moment that has not come yet is null. */
+export const timeOrNull = (description: string) =>
+  z
+    .string()
+    .nullable()
+    .meta({
+      description: `${description} ISO 8601, UTC; null if it has not come.`,
+      format: 'date-time',
+    });
 
 export const createdTime = time('When it was created.');
 
 export const applicationName = z.string().meta({ description: 'The application it belongs to.' });
 
-export const ErrorBody = z
+const ErrorBody = z
   .object({
     code: z
       .enum(ERROR_CODES)

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { ChangedFiles, DeploymentOptions } from '../../domain/deployment-options.ts';
-import { applicationName, createdTime, next, StoredError, time } from './common.ts';
+import { DeploymentOptions } from '../../domain/deployment-options.ts';
+import { applicationName, createdTime, next, StoredError, timeOrNull } from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, text, wait, wholeNumber } from './parameters.ts';
 
@@ -60,10 +60,24 @@ const Options = z
   })
   .meta({ id: 'DeploymentOptions', description: 'How it runs.' });
 
-const ChangedFilesReply = ChangedFiles.meta({
-  id: 'ChangedFiles',
-  description: 'How many files are added, modified and deleted, and which (the first of them).',
-});
+const ChangedFiles = z
+  .object({
+    added: z.number().meta({ description: 'How many files are new.' }),
+    modified: z.number().meta({ description: 'How many files are changed.' }),
+    deleted: z.number().meta({ description: 'How many files are gone.' }),
+    files: z
+      .array(
+        z.object({
+          path: z.string().meta({ description: 'Path in the gitrepo.' }),
+          change: z
+            .enum(['added', 'modified', 'deleted'])
+            .meta({ description: 'What happened to it.' }),
+          bytes: z.number().meta({ description: 'Its size; of a deleted one, the size it had.' }),
+        }),
+      )
+      .meta({ description: 'The first of them, sorted by path; the counts cover all.' }),
+  })
+  .meta({ id: 'ChangedFiles', description: 'How the files of a gitrepo change.' });
 
 const status = z
   .enum(['pending', 'running', 'succeeded', 'failed', 'skipped', 'cancelled'])
@@ -95,8 +109,8 @@ const Batch = z
   .object({
     ...planned,
     status,
-    started_at: time('When it began.').nullable(),
-    finished_at: time('When it ended.').nullable(),
+    started_at: timeOrNull('When it began.'),
+    finished_at: timeOrNull('When it ended.'),
     steps: z.array(Step).meta({ description: 'By server, then by gitdeploy.' }),
   })
   .meta({ id: 'Batch', description: 'What is deployed at the same time.' });
@@ -160,8 +174,8 @@ const head = {
     })
     .meta({ description: 'How far it is, in steps.' }),
   created_datetime: createdTime,
-  started_at: time('When it began.').nullable(),
-  finished_at: time('When it ended.').nullable(),
+  started_at: timeOrNull('When it began.'),
+  finished_at: timeOrNull('When it ended.'),
 };
 
 export const Deployment = z
@@ -173,7 +187,7 @@ export const Deployment = z
         z.object({
           branch: z.string().meta({ description: 'The branch that was committed to.' }),
           commit: z.string().meta({ description: 'Id of the commit.' }),
-          changed_files: ChangedFilesReply,
+          changed_files: ChangedFiles,
         }),
       )
       .meta({
@@ -198,7 +212,7 @@ export const DeploymentPlan = z
     batches: z.array(PlannedBatch).meta({ description: 'In the order in which they would run.' }),
     warnings: Warnings,
     changes: z
-      .record(z.string(), ChangedFilesReply)
+      .record(z.string(), ChangedFiles)
       .meta({ description: 'By gitdeploy, how the files of its gitrepo would change.' }),
   })
   .meta({ id: 'DeploymentPlan', description: 'What a deployment would do.' });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { createdTime, next, StoredError, time } from './common.ts';
+import { createdTime, next, StoredError, timeOrNull } from './common.ts';
 
-export const JobStatus = z
+const JobStatus = z
   .enum(['queued', 'running', 'succeeded', 'failed', 'cancelled'])
   .meta({ description: 'How far the job is.' });
 
@@ -27,14 +27,14 @@ export const Job = z
     username: z.string().meta({ description: 'Who started it.' }),
     data: z.unknown().meta({ description: 'What it is to do, by ids.' }),
     created_datetime: createdTime,
-    started_at: time('When a worker first took it.').nullable(),
-    completed_datetime: time('When it ended.').nullable(),
+    started_at: timeOrNull('When a worker first took it.'),
+    completed_datetime: timeOrNull('When it ended.'),
     duration_in_seconds: z
       .number()
       .nullable()
       .meta({ description: 'From its start to its end, or to now; null before it starts.' }),
     attempts: z.number().int().meta({ description: 'How often a worker has taken it.' }),
-    result: result.nullable(),
+    result,
     error: StoredError,
     results: z
       .array(
