@@ -11,10 +11,15 @@ export interface Keypair {
   readonly fingerprint: string;
 }
 
-/** Makes a new ed25519 keypair. */
+/**
+ * Makes a new ed25519 keypair. About one in 256 that ssh2 1.17 writes is malformed, so that neither it nor OpenSSH
+ * reads it: such a one is thrown away and another made.
+ */
 export function generateKeypair(): Keypair {
-  const { private: privateKey } = ssh2.utils.generateKeyPairSync('ed25519');
-  return readKeypair({ privateKey });
+  for (;;) {
+    const { private: privateKey } = ssh2.utils.generateKeyPairSync('ed25519');
+    if (!(ssh2.utils.parseKey(privateKey) instanceof Error)) return readKeypair({ privateKey });
+  }
 }
 
 /**
