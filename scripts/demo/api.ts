@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 
 /** A request that Muster refused, in its own words. */
-export class ApiError extends Error {
+class ApiError extends Error {
   readonly code: string;
   readonly details: unknown;
 
@@ -75,8 +75,12 @@ export type JobResult = z.infer<typeof jobAnswer>['results'][number];
 
 /** A client of one Muster. */
 export function createApi(options: ApiOptions): Api {
-  const send = async <T>(method: string, path: string, request: ApiRequest<T>): Promise<T> =>
-    request.answer.parse(await call(options, method, path, request));
+  const send = async <T>(method: string, path: string, request: ApiRequest<T>): Promise<T> => {
+    const answer = request.answer.safeParse(await call(options, method, path, request));
+    if (answer.success) return answer.data;
+    const problems = z.prettifyError(answer.error);
+    throw new Error(`${method} ${path} was answered otherwise than its contract says. ${problems}`);
+  };
   return {
     send,
     finish: async (method, path, { onResults, ...request }) => {

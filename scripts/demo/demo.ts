@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createApi } from './api.ts';
 import type { DemoDirectory } from './demo-directory.ts';
-import { folderOn, NAMES } from './describe-application.ts';
+import { GITDEPLOYS, NAMES } from './describe-application.ts';
 import { HAND_MADE_ON } from './hand-change.ts';
 import { type MusterProcess, startMuster } from './muster-process.ts';
 import type { DemoOptions } from './options.ts';
@@ -10,6 +10,12 @@ import { createProgress, type Progress } from './progress.ts';
 import { chooseServerKind, type DemoServer } from './servers.ts';
 import { tellStory } from './story.ts';
 import type { Terminal } from './terminal.ts';
+
+/** Where the demo speaks, and what ends it. */
+export interface DemoStage {
+  readonly terminal: Terminal;
+  readonly signal: AbortSignal;
+}
 
 /**
  * The whole demo, from an empty folder to a folder that is gone; after a failure the folder stays, for the logs.
@@ -19,49 +25,66 @@ import type { Terminal } from './terminal.ts';
 export async function runDemo(
   options: DemoOptions,
   directory: DemoDirectory,
-  stage: { readonly terminal: Terminal; readonly signal: AbortSignal },
+  stage: DemoStage,
 ): Promise<void> {
-  const { terminal, signal } = stage;
-  const progress = createProgress(terminal);
   const closing: (() => Promise<void>)[] = [];
-  let isGood = false;
+  let failure: Error | undefined;
   try {
-    terminal.print(terminal.paint('bold', 'Muster demo'));
-    terminal.print(
-      'Two builds for five servers: everything below is done by requests to the HTTP API.',
-    );
-    const muster = await start(options, progress, { directory, signal });
-    closing.push(() => stop(muster, progress));
-    const failing = new AbortController();
-    void muster.ended.then((how) => failing.abort(new Error(`Muster ended with ${how}.`)));
-    const ending = AbortSignal.any([signal, failing.signal]);
-
-    const tokenFile = join(directory.data, 'admin-token');
-    const api = createApi({
-      address: muster.address,
-      token: (await readFile(tokenFile, 'utf8')).trim(),
-      signal: ending,
-      onRequest: options.verbose ? tellRequests(terminal) : () => undefined,
-    });
-    const serverKind = await chooseServerKind(options.local);
-    const servers = await tellStory({
-      api,
-      progress,
-      serverKind,
-      directory: directory.path,
-      closing,
-    });
-    if (!options.once) {
-      tellHowToGoOn(terminal, { address: muster.address, tokenFile, servers });
-      await aborted(ending);
-      // Ctrl-C is the good end; that Muster ended by itself is not.
-      if (!signal.aborted) throw failing.signal.reason;
-    }
-    isGood = true;
-  } finally {
-    for (let end = closing.pop(); end !== undefined; end = closing.pop()) await end();
-    await (isGood || signal.aborted ? directory.remove() : directory.release());
+    await play(options, directory, { ...stage, closing });
+  } catch (error) {
+    failure = toError(error);
   }
+  for (let end = closing.pop(); end !== undefined; end = closing.pop()) {
+    try {
+      await end();
+    } catch (error) {
+      // What failed first is what is told.
+      failure ??= toError(error);
+    }
+  }
+  await (failure === undefined || stage.signal.aborted ? directory.remove() : directory.release());
+  if (failure !== undefined) throw failure;
+}
+
+async function play(
+  options: DemoOptions,
+  directory: DemoDirectory,
+  stage: DemoStage & { readonly closing: (() => Promise<void>)[] },
+): Promise<void> {
+  const { terminal, signal, closing } = stage;
+  const progress = createProgress(terminal);
+  terminal.print(terminal.paint('bold', 'Muster demo'));
+  terminal.print(
+    'Two builds for five servers: everything below is done by requests to the HTTP API.',
+  );
+  progress.heading('Start');
+  const muster = await start(options, progress, { directory, signal });
+  closing.push(() => stop(muster, progress));
+  await directory.note({ address: muster.address, muster: muster.mark });
+  const failing = new AbortController();
+  void muster.ended.then((how) => failing.abort(new Error(`Muster ended with ${how}.`)));
+  const ending = AbortSignal.any([signal, failing.signal]);
+
+  const tokenFile = join(directory.data, 'admin-token');
+  const api = createApi({
+    address: muster.address,
+    token: (await readFile(tokenFile, 'utf8')).trim(),
+    signal: ending,
+    onRequest: options.verbose ? tellRequests(terminal) : () => undefined,
+  });
+  const serverKind = await chooseServerKind(options.local);
+  const servers = await tellStory({
+    api,
+    progress,
+    serverKind,
+    directory: directory.path,
+    closing,
+  });
+  if (options.once) return;
+  tellHowToGoOn(terminal, { address: muster.address, tokenFile, servers });
+  await aborted(ending);
+  // Ctrl-C is the good end; that Muster ended by itself is not.
+  if (!signal.aborted) throw failing.signal.reason;
 }
 
 async function start(
@@ -69,12 +92,10 @@ async function start(
   progress: Progress,
   { directory, signal }: { directory: DemoDirectory; signal: AbortSignal },
 ): Promise<MusterProcess> {
-  progress.heading('Start');
   return await progress.step('Muster', async (tell) => {
     tell('starting, with a PostgreSQL of its own');
     const { data, log } = directory;
     const muster = await startMuster({ data, log, port, signal });
-    await directory.note({ address: muster.address, muster: muster.mark });
     tell(`${muster.address}, with a PostgreSQL of its own`);
     return muster;
   });
@@ -111,9 +132,8 @@ function tellHowToGoOn(
     `  ask it       curl -H "Auth-Token: $(cat ${tokenFile})" ${address}/app/${NAMES.application}`,
   );
   if (edited !== undefined) {
-    print(
-      `  see ${HAND_MADE_ON}    git -C ${folderOn(edited, 'Configuration')} log --oneline --graph`,
-    );
+    const git = edited.gitIn(GITDEPLOYS.Configuration.path);
+    print(`  see ${HAND_MADE_ON}    ${git} log --oneline --graph`);
   }
   print(
     '  stop         Ctrl-C ends Muster, its PostgreSQL and the servers, and removes their files',
@@ -123,4 +143,8 @@ function tellHowToGoOn(
 async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+}
+
+function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

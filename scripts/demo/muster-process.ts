@@ -15,7 +15,7 @@ export interface MusterProcess {
   readonly mark: ProcessMark;
   /** Resolves with how it ended, whoever ended it. */
   readonly ended: Promise<string>;
-  /** Ends it with its PostgreSQL. */
+  /** Ends it with its PostgreSQL. @throws {Error} if it does not end well, or has ended by itself before */
   stop(): Promise<void>;
 }
 
@@ -35,6 +35,7 @@ const STOP_TIMEOUT_MS = 60_000;
 const SETPRIV = '/usr/bin/setpriv';
 const LISTENING = /^muster listening on (http:\/\/\S+)$/;
 const LOG_LINES = 5;
+const ENDED_WELL = 'exit code 0';
 
 /**
  * Starts Muster in the embedded mode and waits until it answers.
@@ -67,18 +68,23 @@ export async function startMuster(options: MusterOptions): Promise<MusterProcess
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
   });
-  const stop = async (): Promise<void> => {
+  const end = async (): Promise<string> => {
     child.kill('SIGTERM');
     const killer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    await ended;
+    const how = await ended;
     clearTimeout(killer);
+    return how;
+  };
+  const stop = async (): Promise<void> => {
+    const how = await end();
+    if (how !== ENDED_WELL) throw new Error(`Muster did not end well, but with ${how}.`);
   };
   try {
     const address = await waitForAddress(child.stdout, ended, options.signal);
     child.stdout?.resume();
     return { address, mark: await processMark(child.pid ?? 0), ended, stop };
   } catch (error) {
-    await stop();
+    await end();
     options.signal.throwIfAborted();
     throw new Error(`Muster did not start. ${await lastWords(options.log)}`, { cause: error });
   }

@@ -9,6 +9,8 @@ export interface DemoServer {
   readonly connection: Readonly<Record<string, unknown>>;
   /** Its root directory as this machine sees it: what the demo looks at behind Muster's back. */
   readonly root: string;
+  /** A command line, for people, that runs git in a folder of the server. */
+  gitIn(path: string): string;
 }
 
 /** The servers to deploy to. */
@@ -67,6 +69,7 @@ async function startSsh({ names, directory, keypair }: ServerOptions): Promise<D
       },
       // Through its first process the kernel shows the mounts of its namespace.
       root: `/proc/${pid}/root`,
+      gitIn: (path) => `nsenter -t ${pid} -m -u git -C ${path}`,
     })),
     close: () => fleet.close(),
   };
@@ -75,7 +78,12 @@ async function startSsh({ names, directory, keypair }: ServerOptions): Promise<D
 async function startLocal({ names, directory }: ServerOptions): Promise<DemoServers> {
   const servers = names.map((name): DemoServer => {
     const root = join(directory, name);
-    return { name, connection: { kind: 'local', root }, root };
+    return {
+      name,
+      connection: { kind: 'local', root },
+      root,
+      gitIn: (path) => `git -C ${join(root, path)}`,
+    };
   });
   for (const { root } of servers) await mkdir(root, { recursive: true });
   return { servers, close: () => Promise.resolve() };

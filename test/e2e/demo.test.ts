@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { sshFleetAvailable } from '../../scripts/fleet/ssh-fleet.ts';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts';
@@ -118,7 +119,7 @@ describe('npm run demo', () => {
   );
 
   it('goes on running until Ctrl-C, and a second demo on its folder says who has it', async () => {
-    const demo = startDemo('--local');
+    const demo = startDemo();
     const deadline = Date.now() + READY_MS;
     while (!demo.said().includes('Ctrl-C ends Muster')) {
       if (demo.child.exitCode !== null || Date.now() > deadline) expect.fail(demo.said());
@@ -135,6 +136,10 @@ describe('npm run demo', () => {
     const token = (await readFile(tokenFile, 'utf8')).trim();
     const reply = await fetch(`${address}/app`, { headers: { 'auth-token': token } });
     expect(await reply.json()).toMatchObject({ applications: ['widgetmakers'] });
+
+    const [, git = ''] = /see web02 +(.+)/.exec(demo.said()) ?? [];
+    const { stdout } = await promisify(execFile)('sh', ['-c', git], { timeout: 10_000 });
+    expect(stdout).toContain('Keep what was changed on');
 
     demo.child.kill('SIGINT');
     expect(await demo.ended).toBe(0);
