@@ -7,6 +7,7 @@ import {
   type BatchStatus,
   type Deployment,
   type DeploymentCommit,
+  type DeploymentPhase,
   type DeploymentStatus,
   Prisma,
   type Step,
@@ -208,6 +209,8 @@ export async function insertDeploymentCommit(
     gitrepoId: string;
     gitrepoName: string;
     branch: string;
+    phase: DeploymentPhase;
+    tree: string;
     commit: string;
     changedFiles: ChangedFiles;
   },

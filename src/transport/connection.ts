@@ -44,6 +44,8 @@ export interface RunResult {
  * `Transport.connect` before every step, which costs nothing while the connection is there.
  */
 export interface Connection {
+  /** True if a folder of this machine stands for the server. */
+  readonly isLocal: boolean;
   /** The key that the server has shown, `type base64`: to be pinned if none was. Null for a local folder. */
   readonly hostKey: string | null;
   /**

@@ -43,6 +43,7 @@ export async function connectLocal(options: LocalServerOptions): Promise<Connect
     );
   }
   return {
+    isLocal: true,
     hostKey: null,
     pathOn: (path) => join(root, checkAbsolute(path)),
     run: async (script, runOptions) => await runLocally(shell, script, runOptions),

@@ -93,6 +93,7 @@ export function makeSshConnection(
   };
 
   return {
+    isLocal: false,
     hostKey,
     pathOn: checkAbsolute,
     run,

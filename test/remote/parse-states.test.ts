@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../src/domain/errors.ts';
 import { parseStates, stateJsonSchemas, stateScript } from '../../src/remote/states/parse.ts';
+import type { StateContext } from '../../src/remote/states/state.ts';
 
 function refusalOf(json: unknown): AppError {
   try {
@@ -11,6 +12,9 @@ function refusalOf(json: unknown): AppError {
   }
   throw new Error('was accepted');
 }
+
+/** A server that is reached over SSH. */
+const on = (path: string): StateContext => ({ path, isLocal: false, pathOn: (one) => one });
 
 describe('parseStates', () => {
   it('reads both of Salt’s forms, in the order in which they are written', () => {
@@ -24,14 +28,14 @@ describe('parseStates', () => {
       ['build', 'cmd.run'],
       ['echo hello', 'cmd.run'],
     ]);
-    const [, , implicit] = states.map((state) => stateScript(state, { path: '/opt/app' }).args);
+    const [, , implicit] = states.map((state) => stateScript(state, on('/opt/app')).args);
     expect(implicit?.slice(0, 2)).toEqual(['/opt/app', 'echo hello']);
   });
 
   it('reads env as an object and as a list of objects, numbers and booleans as text', () => {
     const list = parseStates({ a: { 'cmd.run': [{ env: [{ A: 1 }, { B: true }] }] } });
     const object = parseStates({ a: { 'cmd.run': [{ env: { A: '1', B: 'true' } }] } });
-    const args = [list, object].map(([state]) => state?.build({ path: '/p' }).args.slice(8));
+    const args = [list, object].map(([state]) => state?.build(on('/p')).args.slice(8));
     expect(args).toEqual([
       ['A=1', 'B=true'],
       ['A=1', 'B=true'],
@@ -43,7 +47,7 @@ describe('parseStates', () => {
     const [two] = parseStates({
       b: { 'cmd.run': [{ name: "two'; rm -rf /" }, { runas: 'www' }, { creates: '/$(id)' }] },
     });
-    expect(one?.build({ path: '/p' }).text).toBe(two?.build({ path: '/q' }).text);
+    expect(one?.build(on('/p')).text).toBe(two?.build(on('/q')).text);
   });
 
   it('refuses an unknown function, lists what there is and names the nearest', () => {

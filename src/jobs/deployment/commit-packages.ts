@@ -78,6 +78,8 @@ async function commitPackage(
       gitrepoId: gitrepo.id,
       gitrepoName: gitrepo.name,
       branch: target.branch,
+      phase: 'forward' as const,
+      tree,
       commit,
       changedFiles: summarizeChanges(difference),
     };

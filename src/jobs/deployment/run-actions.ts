@@ -31,7 +31,11 @@ export async function runActions(
 async function runState(phase: string, state: State, run: ActionsRun): Promise<void> {
   const { connection, log } = run;
   const label = `${phase} ${state.id} (${state.function})`;
-  const script = stateScript(state, { path: connection.pathOn(run.path) });
+  const script = stateScript(state, {
+    path: connection.pathOn(run.path),
+    isLocal: connection.isLocal,
+    pathOn: (path) => connection.pathOn(path),
+  });
   const answer = await runOperation(connection, script, stateAnswerSchema, {
     timeoutMs: run.timeoutMs,
     signal: run.signal,

@@ -44,11 +44,11 @@ export const cmdRun = defineStateFunction({
       args: [
         context.path,
         args.name,
-        args.cwd ?? '',
+        args.cwd === undefined ? '' : context.pathOn(args.cwd),
         args.runas ?? '',
         args.unless ?? '',
         args.onlyif ?? '',
-        args.creates ?? '',
+        args.creates === undefined ? '' : context.pathOn(args.creates),
         `${args.timeout}`,
         ...Object.entries(args.env ?? {}).map(([name, value]) => `${name}=${value}`),
       ],

@@ -8,7 +8,6 @@ import {
   serverPathSchema,
 } from './file-arguments.ts';
 import { ABSENT_TEXT, DIRECTORY_TEXT, MANAGED_TEXT, SYMLINK_TEXT } from './file-scripts.ts';
-import { requireServerContext } from './server-context.ts';
 import { defineStateFunction, type StateContext } from './state.ts';
 
 const makedirsSchema = z.boolean().default(false).meta({
@@ -134,7 +133,7 @@ export const fileSymlink = defineStateFunction({
       args: [
         ...place(args.name, context),
         `${args.makedirs}`,
-        target.startsWith('/') ? requireServerContext(context).pathOn(target) : target,
+        target.startsWith('/') ? context.pathOn(target) : target,
         `${args.force}`,
         context.path,
       ],
@@ -144,7 +143,7 @@ export const fileSymlink = defineStateFunction({
 
 /** The first arguments of every file script: the folder that must not be left, if any, and the path. */
 function place(name: string, context: StateContext): [root: string, name: string] {
-  const { isLocal, pathOn } = requireServerContext(context);
+  const { isLocal, pathOn } = context;
   return [isLocal ? pathOn('/').replace(/\/+$/, '') : '', pathOn(name)];
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { defineScript } from '../script.ts';
 import { PKG_TEXT } from './pkg-script.ts';
-import { refuseOnLocalServer } from './server-context.ts';
+import { refuseOnLocalServer } from './refuse-on-local-server.ts';
 import { defineStateFunction } from './state.ts';
 
 /** `apt-get install name-` removes, and `*`, `?`, `/`, `=` and `@` mean more than a name to one tool or another. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { defineScript } from '../script.ts';
-import { refuseOnLocalServer } from './server-context.ts';
+import { refuseOnLocalServer } from './refuse-on-local-server.ts';
 import { SERVICE_TEXT } from './service-script.ts';
 import { defineStateFunction, type StateDefinition } from './state.ts';
 

@@ -5,6 +5,10 @@ import type { RemoteScript } from '../script.ts';
 export interface StateContext {
   /** The gitdeploy's path, as the script will see it. */
   readonly path: string;
+  /** True if a folder of Muster's own machine stands for the server. */
+  readonly isLocal: boolean;
+  /** What an absolute path of the server is called for scripts: `Connection.pathOn`. */
+  readonly pathOn: (path: string) => string;
 }
 
 /** One function of a Salt module, such as `cmd.run`: what it takes and what it runs. */

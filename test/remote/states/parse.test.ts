@@ -7,10 +7,10 @@ import {
   stateScript,
   supportedStateFunctions,
 } from '../../../src/remote/states/parse.ts';
-import type { ServerContext } from '../../../src/remote/states/server-context.ts';
+import type { StateContext } from '../../../src/remote/states/state.ts';
 
-const REMOTE: ServerContext = { path: '/opt/app', isLocal: false, pathOn: (path) => path };
-const LOCAL: ServerContext = {
+const REMOTE: StateContext = { path: '/opt/app', isLocal: false, pathOn: (path) => path };
+const LOCAL: StateContext = {
   path: '/srv/root/opt/app',
   isLocal: true,
   pathOn: (path) => `/srv/root${path}`,
@@ -32,7 +32,7 @@ function thrown(act: () => unknown): AppError {
   throw new Error('expected a failure');
 }
 
-function scriptArgs(form: unknown, context: ServerContext = REMOTE): readonly string[] {
+function scriptArgs(form: unknown, context: StateContext = REMOTE): readonly string[] {
   const [state] = parseStates(form);
   if (state === undefined) throw new Error('no state');
   return stateScript(state, context).args;
@@ -246,18 +246,6 @@ describe('stateScript', () => {
     const error = thrown(() => scriptArgs({ httpd: { [name]: [] } }, LOCAL));
     expect(error.code).toBe('action_failed');
     expect(error.message).toContain(`${name} cannot run on a local server`);
-  });
-
-  it('runs no state of files, services or packages without being told of the server', () => {
-    for (const form of [
-      { '/opt/x': { 'file.absent': [] } },
-      { '/opt/x': { 'file.managed': [] } },
-      { httpd: { service: ['dead'] } },
-      { httpd: { pkg: ['removed'] } },
-    ]) {
-      const [state] = parseStates(form);
-      expect(thrown(() => state?.build({ path: '/opt/app' })).code).toBe('internal');
-    }
   });
 
   it('has the same text for every call, whatever the arguments', () => {

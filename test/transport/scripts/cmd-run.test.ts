@@ -20,7 +20,11 @@ async function runState(args: Record<string, unknown>): Promise<StateAnswer & { 
   let said = '';
   const answer = await runOperation(
     lab.connection,
-    stateScript(state, { path: lab.path }),
+    stateScript(state, {
+      path: lab.path,
+      isLocal: lab.connection.isLocal,
+      pathOn: (path) => path,
+    }),
     stateAnswerSchema,
     {
       timeoutMs: 20_000,

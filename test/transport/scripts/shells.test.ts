@@ -81,7 +81,11 @@ describe.each((await availableShells()).map((argv) => ({ shell: argv.join(' '), 
       expect(
         await runOperation(
           lab.connection,
-          stateScript(state, { path: lab.path }),
+          stateScript(state, {
+            path: lab.path,
+            isLocal: lab.connection.isLocal,
+            pathOn: (path) => path,
+          }),
           stateAnswerSchema,
           {
             timeoutMs: 10_000,

@@ -1,7 +1,7 @@
 import { defineScript, type RemoteScript } from '../../../src/remote/script.ts';
 import { type StateAnswer, stateAnswerSchema } from '../../../src/remote/states/answer.ts';
 import { parseStates, stateScript } from '../../../src/remote/states/parse.ts';
-import type { ServerContext } from '../../../src/remote/states/server-context.ts';
+import type { StateContext } from '../../../src/remote/states/state.ts';
 import type { Connection } from '../../../src/transport/connection.ts';
 import { runOperation } from '../../../src/transport/run-operation.ts';
 
@@ -29,7 +29,7 @@ export function makeStateLab(
   },
 ): StateLab {
   const { isLocal, path, shell } = options;
-  const context: ServerContext = {
+  const context: StateContext = {
     path: connection.pathOn(CLONE),
     isLocal,
     pathOn: (one) => connection.pathOn(one),
