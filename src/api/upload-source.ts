@@ -1,9 +1,13 @@
-import type { Readable } from 'node:stream';
+import type { IncomingMessage } from 'node:http';
+import { PassThrough, type Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
 import { AppError } from '../domain/errors.ts';
 
 /** The form field that an archive comes in. Source: API.md, "Builds". */
 const FIELD = 'build';
+
+/** How long the rest of a refused upload is thrown away before the connection is. */
+const DISCARD_MS = 10_000;
 
 /**
  * The bytes of the archive that a request carries: the file in the form field `build`, or the body itself.
@@ -22,11 +26,36 @@ export async function openUpload(request: FastifyRequest): Promise<Readable> {
   throw missing('The form has no field `build`');
 }
 
+/**
+ * Throws away what is left of an upload that was answered before its end. Nobody reads it any more, so that the
+ * connection would stand still for ever, and its end would never be seen. A client that listens gets its answer
+ * and stops; one that does not is cut off after a while.
+ */
+export function discardRest(request: IncomingMessage): void {
+  if (request.complete || request.destroyed) return;
+  const timer = setTimeout(() => request.destroy(), DISCARD_MS);
+  request.once('close', () => clearTimeout(timer));
+  request.resume();
+}
+
 function openBody(request: FastifyRequest): Readable {
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
   const isEmpty = encoding === undefined && (length === undefined || length === '0');
   if (isEmpty) throw missing('The request has no body');
-  return request.raw;
+  return detached(request.raw);
+}
+
+/** Whoever reads the body may destroy it, but not with it the connection, on which the answer is still to go. */
+function detached(request: IncomingMessage): Readable {
+  const body = new PassThrough();
+  // Without a listener an error that comes before anybody reads would end the process.
+  body.on('error', () => undefined);
+  request.once('error', (error) => body.destroy(error));
+  request.once('close', () => {
+    if (!request.readableEnded) body.destroy(new Error('the client has gone away'));
+  });
+  body.once('close', () => request.unpipe(body));
+  return request.pipe(body);
 }
 
 function missing(what: string, details: Readonly<Record<string, unknown>> = {}): AppError {

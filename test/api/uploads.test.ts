@@ -164,6 +164,40 @@ describe('an upload', () => {
     },
   );
 
+  it.each([
+    [
+      'as a form',
+      'multipart/form-data; boundary=b',
+      '--b\r\ncontent-disposition: form-data; name="build"; filename="x"\r\n\r\n',
+    ],
+    [
+      'as a form with another field',
+      'multipart/form-data; boundary=b',
+      '--b\r\ncontent-disposition: form-data; name="c"; filename="x"\r\n\r\n',
+    ],
+    ['as a body', 'application/octet-stream', ''],
+  ])(
+    'that is refused while it comes in, %s, is answered and does not hold its connection',
+    async (_what, type, head) => {
+      const url = await newBuild();
+      const client = httpRequest({
+        port,
+        method: 'POST',
+        path: `${url}?file_type=zip`,
+        headers: { 'auth-token': TOKEN, 'content-type': type, 'content-length': 50_000_000 },
+        agent: false,
+      });
+      client.on('error', () => undefined);
+      const answered = new Promise<number | undefined>((resolve) => {
+        client.once('response', (response) => resolve(response.resume().statusCode));
+      });
+      client.write(Buffer.concat([Buffer.from(head), randomBytes(5_000_000)]));
+      expect([400, 422]).toContain(await answered);
+      client.destroy();
+      await waitUntil(async () => (await openConnections()) === 0);
+    },
+  );
+
   it('of a form that ends too early is refused', async () => {
     const url = await newBuild();
     const reply = await post(
@@ -220,6 +254,14 @@ describe('a download', () => {
     expect([missing.status, missing.body.error.code]).toEqual([404, 'not_found']);
   });
 });
+
+/** Connections that the API holds, but for those that clients keep for a next request. */
+async function openConnections(): Promise<number> {
+  api.app.server.closeIdleConnections();
+  return new Promise((resolve, reject) => {
+    api.app.server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
+  });
+}
 
 async function waitUntil(condition: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + 10_000;

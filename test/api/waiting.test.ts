@@ -125,9 +125,7 @@ describe('a request that waits for its job', () => {
         await sleep(20);
       }
       client.destroy();
-      const end = performance.now() + 5000;
-      while (waiting.size > 0 && performance.now() < end) await sleep(20);
-      expect(waiting.size).toBe(0);
+      await expect.poll(() => waiting.size, { timeout: 5000 }).toBe(0);
       expect((await other.call('GET', '/job?active=true')).body.jobs).toHaveLength(1);
     } finally {
       await other.close();

@@ -9,7 +9,7 @@ import { toBuild } from '../resources/builds.ts';
 import { DownloadQuery, UploadedBuild, UploadQuery } from '../schemas/builds.ts';
 import { BuildPath, PackagePath } from '../schemas/parameters.ts';
 import { settleJob } from '../settle-job.ts';
-import { openUpload } from '../upload-source.ts';
+import { discardRest, openUpload } from '../upload-source.ts';
 
 const tags = ['builds'];
 
@@ -29,6 +29,10 @@ export async function addBuildArchiveRoutes(app: Api, context: ServiceContext): 
     },
   });
   app.addContentTypeParser('*', (_request, _payload, done) => done(null));
+  app.addHook('onResponse', (request, _reply, done) => {
+    if (request.routeOptions.config.body === 'stream') discardRest(request.raw);
+    done();
+  });
 
   app.route({
     method: 'POST',
