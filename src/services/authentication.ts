@@ -20,14 +20,14 @@ export interface AuthenticatedCaller extends Caller {
   readonly permissions: Permissions;
 }
 
+/** Whose token it is, before anything is known of the request. */
+export type Identity = Omit<AuthenticatedCaller, 'remoteAddress' | 'requestId'>;
+
 /**
  * Finds out whose token it is.
  * @throws {AppError} `unauthenticated` if it is nobody's or has expired
  */
-export async function authenticate(
-  context: ServiceContext,
-  token: string,
-): Promise<AuthenticatedCaller> {
+export async function authenticate(context: ServiceContext, token: string): Promise<Identity> {
   const row = await findToken(context.database.db, hashToken(token));
   if (row === null) {
     throw new AppError(

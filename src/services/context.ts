@@ -19,6 +19,9 @@ export interface ServiceContext {
 export interface Caller {
   readonly userId: string;
   readonly username: string;
+  /** Where the request came from, and its id in the logs; null for what Muster does by itself. */
+  readonly remoteAddress: string | null;
+  readonly requestId: string | null;
 }
 
 /** One page of a list. */

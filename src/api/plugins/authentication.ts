@@ -23,7 +23,8 @@ export function addAuthentication(app: Api, context: ServiceContext): void {
     if (request.is404) return;
     const { permission } = request.routeOptions.config;
     if (permission?.scope === 'open') return;
-    request.caller = await authenticate(context, onlyToken(tokens));
+    const identity = await authenticate(context, onlyToken(tokens));
+    request.caller = { ...identity, remoteAddress: request.ip, requestId: request.id };
     requirePermission(request, request.caller, permission);
   });
 }
