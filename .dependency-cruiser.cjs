@@ -18,7 +18,10 @@ module.exports = {
     layer('domain-is-pure', '^src/domain/', []),
     layer('remote-is-pure', '^src/remote/', ['^src/domain/']),
     layer('depot-knows-domain-only', '^src/depot/', ['^src/domain/']),
-    layer('transport-knows-domain-and-scripts', '^src/transport/', ['^src/domain/', '^src/remote/script\\.ts$']),
+    layer('transport-knows-domain-and-scripts', '^src/transport/', [
+      '^src/domain/',
+      '^src/remote/script\\.ts$',
+    ]),
     layer('store-knows-domain-only', '^src/store/', ['^src/domain/']),
     layer('queue-knows-domain-only', '^src/queue/', ['^src/domain/']),
     layer('services-never-reach-a-server', '^src/services/', [
@@ -32,7 +35,10 @@ module.exports = {
       '^src/(domain|store|depot|transport|remote|queue)/',
       '^src/config\\.ts$',
     ]),
-    layer('api-knows-services-and-domain', '^src/api/', ['^src/(domain|services)/', '^src/config\\.ts$']),
+    layer('api-knows-services-and-domain', '^src/api/', [
+      '^src/(domain|services)/',
+      '^src/config\\.ts$',
+    ]),
     layer('cli-talks-http-only', '^src/cli/', []),
     {
       name: 'domain-and-remote-do-no-io',
@@ -70,6 +76,9 @@ module.exports = {
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
     exclude: { path: '(^dist/|^src/store/generated/)' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
   },
 };
