@@ -66,7 +66,7 @@ export interface CensusEntry<Leaf> {
 }
 
 /** Where pairs stand whose gitdeploy is in no group that holds the server. Never a group's name: those begin with a letter or digit. */
-export const UNGROUPED = '-';
+const UNGROUPED = '-';
 
 export interface CensusOptions<Row extends CensusRow, Leaf> {
   /** All groups of the application, also when the filter names one: `-` depends on all. */

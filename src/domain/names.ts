@@ -71,7 +71,7 @@ export const RESERVED_APPLICATION_NAMES = [
 ] as const;
 
 /** `GET /server/environments` lists the environments, so no server may have that name. */
-export const RESERVED_SERVER_NAMES = ['environments'] as const;
+const RESERVED_SERVER_NAMES = ['environments'] as const;
 
 const RESERVED_NAMES: Partial<Record<NameKind, ReadonlySet<string>>> = {
   application: new Set(RESERVED_APPLICATION_NAMES),

@@ -30,9 +30,6 @@ export const revertAnswerSchema = z.object({
   kept: z.array(z.string()),
 });
 
-/** The answer of `revert`. */
-export type RevertAnswer = z.infer<typeof revertAnswerSchema>;
-
 /**
  * Take a switch back, because what was to follow it on the server failed: files, branch and uncommitted changes are
  * as they were before it. What was changed in tracked files since is kept as `refs/muster/kept/<id>`. May be

@@ -75,8 +75,8 @@ describe('bad input on the main path', () => {
     expect(good.status).toBe(200);
   });
   afterAll(async () => {
-    await muster?.close();
-    await directory?.remove();
+    await muster.close();
+    await directory.remove();
   });
 
   describe('uploads', () => {

@@ -69,9 +69,9 @@ describe.skipIf(!available).each<Mode>(['embedded', 'distributed'])(
       });
     });
     afterAll(async () => {
-      await fleet?.close();
-      await muster?.close();
-      await directory?.remove();
+      await fleet.close();
+      await muster.close();
+      await directory.remove();
     });
 
     it('makes the application, servers, gitrepos, gitdeploys and the group', async () => {

@@ -84,8 +84,9 @@ describe('the worker', () => {
     let cleaned = 0;
     start(
       () => Promise.reject(new AppError('archive_broken', 'The archive is broken.')),
-      async () => {
+      () => {
         cleaned += 1;
+        return Promise.resolve();
       },
     );
     const job = await insert();

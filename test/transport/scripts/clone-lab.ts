@@ -42,7 +42,7 @@ export interface Upstream {
 }
 
 /** Run git without the configuration of the machine. Throws with git's words. */
-export function git(directory: string, args: readonly string[], input?: string | Buffer): Buffer {
+function git(directory: string, args: readonly string[], input?: string | Buffer): Buffer {
   const done = spawnSync('git', ['-C', directory, ...args], {
     input: input ?? '',
     maxBuffer: 1 << 28,
