@@ -106,8 +106,8 @@ export async function uploadBuild(
     fileType: upload.fileType,
     sha256: upload.sha256,
   });
-  try {
-    const job = await database.transaction(async (tx) => {
+  const job = await database
+    .transaction(async (tx) => {
       if (!(await store.startStoringBuild(tx, build.id, spooled))) {
         refuseStored(await requireBuild(tx, build.applicationId, build.name));
         throw new AppError(
@@ -120,13 +120,14 @@ export async function uploadBuild(
         data: { buildId: build.id, upload: spooled.file, packageMapId: map?.id ?? null },
         applicationId: build.applicationId,
       });
+    })
+    .catch(async (error: unknown) => {
+      // Only as long as no job has it.
+      await spooled.discard();
+      throw error;
     });
-    await ringJob(context, job);
-    return { build: await getBuild(context, upload.applicationName, upload.name), job };
-  } catch (error) {
-    await spooled.discard();
-    throw error;
-  }
+  await ringJob(context, job);
+  return { build: await getBuild(context, upload.applicationName, upload.name), job };
 }
 
 /**
