@@ -60,6 +60,17 @@ export interface Connection {
   run(script: RemoteScript, options: RunOptions): Promise<RunResult>;
 }
 
+/** What goes on over SSH in this process, for whoever watches it. */
+export interface TransportStatistics {
+  readonly openConnections: number;
+  readonly loginsUnderWay: number;
+  /** Scripts that run, or wait for a channel. */
+  readonly channelsInUse: number;
+  /** Logins that were refused or reset and tried again, and those that failed for good, since the start. */
+  readonly loginsRetried: number;
+  readonly loginsFailed: number;
+}
+
 /** The ways to all servers. */
 export interface Transport {
   /**
@@ -67,6 +78,7 @@ export interface Transport {
    * @throws {AppError} `server_unreachable` (retryable), `server_login_refused`, `host_key_changed`
    */
   connect(target: ServerTarget, options?: { readonly signal?: AbortSignal }): Promise<Connection>;
+  statistics(): TransportStatistics;
   /** End every connection; what still runs is rejected with `server_unreachable`. */
   close(): Promise<void>;
 }

@@ -24,7 +24,7 @@ export interface Login {
 export async function logIn(
   target: SshTarget,
   budgets: SshBudgets,
-  signal: AbortSignal,
+  { signal, onRetry }: { readonly signal: AbortSignal; readonly onRetry: () => void },
 ): Promise<Login> {
   for (let attempt = 1; ; attempt += 1) {
     signal.throwIfAborted();
@@ -33,6 +33,7 @@ export async function logIn(
     } catch (error) {
       const isLast = attempt >= budgets.loginAttempts;
       if (isLast || !(error instanceof AppError) || !isWorthAnotherTry(error.cause)) throw error;
+      onRetry();
       await sleep(retryPauseMs(attempt, budgets.retryPauseMs, Math.random()), undefined, {
         signal,
       });

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { AppError } from '../domain/errors.ts';
 import { makePlaces, type Places, unlessAborted } from './bounded.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, TransportStatistics } from './connection.ts';
 import { makeSshConnection, type PooledConnection } from './ssh.ts';
 import type { SshBudgets } from './ssh-budgets.ts';
 import { type Login, logIn, type SshTarget } from './ssh-login.ts';
@@ -17,6 +17,7 @@ export class SshPool {
   readonly #logins = new Map<string, Places>();
   readonly #closing = new AbortController();
   readonly #open = new Set<PooledConnection>();
+  readonly #counts = { loginsUnderWay: 0, loginsRetried: 0, loginsFailed: 0 };
 
   constructor(budgets: SshBudgets) {
     this.#budgets = budgets;
@@ -32,6 +33,12 @@ export class SshPool {
     const connection = await unlessAborted(entry.opening, signal);
     entry.touch();
     return connection;
+  }
+
+  /** See `Transport.statistics`. */
+  statistics(): TransportStatistics {
+    const inUse = [...this.#open].reduce((sum, connection) => sum + connection.inUse, 0);
+    return { ...this.#counts, openConnections: this.#open.size, channelsInUse: inUse };
   }
 
   /** End all connections and all logins under way. */
@@ -62,9 +69,17 @@ export class SshPool {
   async #logIn(target: SshTarget): Promise<Login> {
     const { signal } = this.#closing;
     const leave = await this.#loginsOf(target).take(signal);
+    this.#counts.loginsUnderWay += 1;
+    const onRetry = (): void => {
+      this.#counts.loginsRetried += 1;
+    };
     try {
-      return await logIn(target, this.#budgets, signal);
+      return await logIn(target, this.#budgets, { signal, onRetry });
+    } catch (error) {
+      this.#counts.loginsFailed += 1;
+      throw error;
     } finally {
+      this.#counts.loginsUnderWay -= 1;
       leave();
     }
   }

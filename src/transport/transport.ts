@@ -22,6 +22,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
           return await connectLocal({ name, root: connection.root });
       }
     },
+    statistics: () => pool.statistics(),
     close: async () => await pool.close(),
   };
 }
