@@ -9,7 +9,7 @@ import { runTests } from './bootstrap/tests.mjs';
 await runMain(async () => {
   const args = process.argv.slice(2);
   const forVitest = args.filter((arg) => arg !== '--only-tests');
-  await ensureSystemPackages(['openssh-server', 'redis-server']);
+  await ensureSystemPackages(['openssh-server', 'redis-server', 'sudo']);
   await prepare();
   if (forVitest.length === args.length) {
     await runChecks();

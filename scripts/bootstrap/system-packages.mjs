@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { mustRun, say } from './run.mjs';
 
 /** The programs that tell whether a Debian package is there. */
-const PROGRAMS = { 'openssh-server': 'sshd', 'redis-server': 'redis-server' };
+const PROGRAMS = { 'openssh-server': 'sshd', 'redis-server': 'redis-server', sudo: 'sudo' };
 
 const POLICY = '/usr/sbin/policy-rc.d';
 

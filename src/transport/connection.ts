@@ -1,20 +1,26 @@
 import type { Readable } from 'node:stream';
 import type { RemoteScript } from '../remote/script.ts';
 
-/** A server and how it is reached. `hostKey` is `ssh-ed25519 AAAA…`, or null if none was seen yet. */
+/** A way to a server by SSH. */
+export interface SshAddress {
+  readonly kind: 'ssh';
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly privateKey: string;
+  /** `ssh-ed25519 AAAA…`, or null if none was seen yet. */
+  readonly hostKey: string | null;
+  /** Whether scripts that ask for root get it by sudo, where the user is not root. Default false. */
+  readonly become?: boolean;
+  /** The server from which this one is reached; itself perhaps reached from another. */
+  readonly jump?: ServerTarget & { readonly connection: SshAddress };
+}
+
+/** A server and how it is reached. */
 export interface ServerTarget {
   readonly id: string;
   readonly name: string;
-  readonly connection:
-    | {
-        readonly kind: 'ssh';
-        readonly host: string;
-        readonly port: number;
-        readonly user: string;
-        readonly privateKey: string;
-        readonly hostKey: string | null;
-      }
-    | { readonly kind: 'local'; readonly root: string };
+  readonly connection: SshAddress | { readonly kind: 'local'; readonly root: string };
 }
 
 /** How one script is run. */
@@ -23,6 +29,11 @@ export interface RunOptions {
   readonly stdin?: () => Readable;
   readonly signal?: AbortSignal;
   readonly timeoutMs: number;
+  /**
+   * Run it as root if the server's connection says `become`, without input then; else it makes no difference.
+   * What is meant to change the server itself asks for this, what works in a clone does not.
+   */
+  readonly asRoot?: boolean;
   /** Told of every piece of output as it comes, whole characters only. */
   readonly onOutput?: (output: { stream: 'stdout' | 'stderr'; text: string }) => void;
   /** How much of each stream is kept, from its end. Default 65,536. */
@@ -55,7 +66,8 @@ export interface Connection {
   pathOn(path: string): string;
   /**
    * Run a script to its end. An exit code other than 0 is a result, not an error.
-   * @throws {AppError} `server_unreachable` if the connection is lost, `command_timeout`; the signal's reason
+   * @throws {AppError} `server_unreachable` if the connection is lost, `command_timeout`, `become_refused` if the
+   *   server gives no root to who asks for it; the signal's reason
    */
   run(script: RemoteScript, options: RunOptions): Promise<RunResult>;
 }
@@ -75,7 +87,8 @@ export interface TransportStatistics {
 export interface Transport {
   /**
    * A connection to the server, new or shared.
-   * @throws {AppError} `server_unreachable` (retryable), `server_login_refused`, `host_key_changed`
+   * @throws {AppError} `server_unreachable` (retryable), `server_login_refused`, `host_key_changed`, of the server
+   *   or of one that it is reached through
    */
   connect(target: ServerTarget, options?: { readonly signal?: AbortSignal }): Promise<Connection>;
   statistics(): TransportStatistics;

@@ -52,7 +52,7 @@ export function hostKeyChanged(server: string, pinned: string, shown: string): A
   return new AppError(
     'host_key_changed',
     `Server ${server} shows the host key ${actual} but ${expected} is pinned, so nothing was sent to it. ` +
-      'If the server was reinstalled, set the new host_key on the server; if not, find out who answers there.',
-    { details: { server, expected, actual, expectedKey: pinned, actualKey: shown } },
+      `If the server was reinstalled, pin its new key: PATCH /server/${server} {"host_key":"${shown}"}. If not, find out who answers there.`,
+    { details: { server, expected, actual, expected_key: pinned, actual_key: shown } },
   );
 }

@@ -18,6 +18,8 @@ import { TERM_GRACE_MS, watchTheClock } from './run-limits.ts';
 export interface LocalServerOptions {
   readonly name: string;
   readonly root: string;
+  /** Where scripts find programs such as git. */
+  readonly searchPath: string;
   /** The argv of the shell that runs scripts. Default `['sh']`. */
   readonly shell?: readonly string[];
 }
@@ -30,7 +32,7 @@ const OUTPUT_GRACE_MS = 500;
  * @throws {AppError} `server_unreachable` if the folder does not exist
  */
 export async function connectLocal(options: LocalServerOptions): Promise<Connection> {
-  const { name, root, shell = ['sh'] } = options;
+  const { name, root, searchPath, shell = ['sh'] } = options;
   const isFolder = await stat(root).then(
     (found) => found.isDirectory(),
     () => false,
@@ -46,7 +48,8 @@ export async function connectLocal(options: LocalServerOptions): Promise<Connect
     isLocal: true,
     hostKey: null,
     pathOn: (path) => join(root, checkAbsolute(path)),
-    run: async (script, runOptions) => await runLocally(shell, script, runOptions),
+    run: async (script, runOptions) =>
+      await runLocally({ shell, env: { PATH: searchPath, HOME: homedir() } }, script, runOptions),
   };
 }
 
@@ -62,7 +65,7 @@ export function checkAbsolute(path: string): string {
 }
 
 async function runLocally(
-  shell: readonly string[],
+  { shell, env }: { shell: readonly string[]; env: Readonly<Record<string, string>> },
   script: RemoteScript,
   options: RunOptions,
 ): Promise<RunResult> {
@@ -72,7 +75,8 @@ async function runLocally(
   // A group of its own, so that the end of a script is the end of all that it started.
   const child = spawn(program, [...shellArgs, '-c', script.text, 'muster', ...script.args], {
     detached: true,
-    env: { ...localEnv(), ...script.env },
+    // Fixed and minimal: of Muster's own settings and secrets a script sees nothing.
+    env: { ...env, ...script.env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const stdout = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stdout', text }));
@@ -133,10 +137,4 @@ async function runLocally(
       source.pipe(child.stdin);
     }
   });
-}
-
-/** Fixed and minimal. Only PATH is the process's own: it says where git is on a laptop. */
-function localEnv(): NodeJS.ProcessEnv {
-  const { PATH = '/usr/local/bin:/usr/bin:/bin' } = process.env;
-  return { PATH, HOME: homedir() };
 }

@@ -15,6 +15,16 @@ export function quoteForPosixShell(value: string): string {
   return `'${value.replaceAll("'", String.raw`'\''`)}'`;
 }
 
+/** What runs the POSIX text that stands, escaped for `printf %b`, in the word after it. */
+const AS_USER = `echo ${PID_LINE} $$ >&2; eval "$(printf %b "$1")"`;
+
+/**
+ * The same as root. sudo gets the text on its standard input: of a word it would write all, secrets too, into the
+ * server's log. The process id is told only once root has been given, and is that of the whole group.
+ */
+const AS_ROOT = `if [ "$(id -u)" = 0 ]; then ${AS_USER}; else printf %b "$1" | sudo -n -H -- sh -c "$2" muster $$; fi`;
+const BY_SUDO = `text=$(cat) && exec </dev/null && echo ${PID_LINE} "$1" >&2 && eval "$text"`;
+
 /**
  * The command line that runs a script over SSH, whatever the user's login shell is.
  *
@@ -23,9 +33,10 @@ export function quoteForPosixShell(value: string): string {
  * with `printf %b` and evaluates the POSIX text in it: the variables, the arguments, then the script. Before that it
  * tells its process id, as sshd passes no signals on for root.
  *
+ * @param options.asRoot by sudo if the user is not root; the script then has no input
  * @throws {AppError} `invalid_input` if it is longer than a server takes
  */
-export function sshCommand(script: RemoteScript): string {
+export function sshCommand(script: RemoteScript, options: { asRoot?: boolean } = {}): string {
   const variables = Object.entries(script.env ?? {}).map(
     ([name, value]) => `export ${name}=${quoteForPosixShell(value)}`,
   );
@@ -34,7 +45,11 @@ export function sshCommand(script: RemoteScript): string {
     ['set', '--', ...script.args.map(quoteForPosixShell)].join(' '),
     script.text,
   ].join('\n');
-  const command = `exec sh -c 'echo ${PID_LINE} $$ >&2; eval "$(printf %b "$1")"' muster '${escapeForAnyShell(program)}'`;
+  const word = escapeForAnyShell(program);
+  const command =
+    options.asRoot === true
+      ? `exec sh -c '${AS_ROOT}' muster '${word}' '${BY_SUDO}'`
+      : `exec sh -c '${AS_USER}' muster '${word}'`;
   if (command.length > MAX_COMMAND_BYTES) {
     throw new AppError(
       'invalid_input',
@@ -42,6 +57,15 @@ export function sshCommand(script: RemoteScript): string {
     );
   }
   return command;
+}
+
+/** The command line that sends a signal to a script's process group, or, where that is gone, to the script. */
+export function killCommand(pid: string, name: 'TERM' | 'KILL', asRoot: boolean): string {
+  const kill = `kill -s ${name} -- -${pid} || kill -s ${name} ${pid}`;
+  // What runs as root is not the user's own to end; a kill that reaches some of a group counts as done.
+  return asRoot
+    ? `exec sh -c 'if [ "$(id -u)" = 0 ]; then ${kill}; else sudo -n -- sh -c "${kill}"; fi'`
+    : `exec sh -c '${kill}'`;
 }
 
 /** The value with every byte that some shell might take for more than itself as printf's `\0ooo`. */

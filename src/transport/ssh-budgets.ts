@@ -6,6 +6,8 @@ export interface SshBudgets {
   readonly channelAttempts: number;
   /** Logins under way at once per host. Stock `MaxStartups 10:30:100` begins to drop at 10. */
   readonly loginsPerHost: number;
+  /** Logins under way at once through one jump host. */
+  readonly loginsPerJump: number;
   /** Times a login is tried, in all, when it is refused or reset before the key is asked for. */
   readonly loginAttempts: number;
   /** For one attempt, from the TCP connection to the accepted key. */
@@ -14,6 +16,8 @@ export interface SshBudgets {
   readonly retryPauseMs: number;
   /** A connection without a channel is closed after this time. */
   readonly idleMs: number;
+  /** Connections that may be kept without a channel, in all; beyond that the one idle longest is closed. */
+  readonly maxIdle: number;
   /** A silent connection is asked for a sign of life this often; three unanswered ones end it. */
   readonly keepaliveMs: number;
 }
@@ -23,10 +27,12 @@ export const DEFAULT_SSH_BUDGETS: SshBudgets = {
   channelsPerConnection: 8,
   channelAttempts: 6,
   loginsPerHost: 5,
+  loginsPerJump: 10,
   loginAttempts: 4,
   loginTimeoutMs: 20_000,
   retryPauseMs: 200,
   idleMs: 180_000,
+  maxIdle: 256,
   keepaliveMs: 15_000,
 };
 

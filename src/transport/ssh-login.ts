@@ -1,13 +1,14 @@
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import ssh2 from 'ssh2';
 import { AppError } from '../domain/errors.ts';
-import type { ServerTarget } from './connection.ts';
+import type { ServerTarget, SshAddress } from './connection.ts';
 import { formatHostKey, hostKeyChanged, isSameHostKey, preferHostKey } from './host-key.ts';
 import { retryPauseMs, type SshBudgets } from './ssh-budgets.ts';
 
 /** A server that is reached by SSH. */
 export interface SshTarget extends ServerTarget {
-  readonly connection: Extract<ServerTarget['connection'], { kind: 'ssh' }>;
+  readonly connection: SshAddress;
 }
 
 /** A client that has logged in, and the host key that it was shown. */
@@ -16,20 +17,27 @@ export interface Login {
   readonly hostKey: string;
 }
 
+/** How a login is done. */
+export interface LoginOptions {
+  readonly budgets: SshBudgets;
+  readonly signal: AbortSignal;
+  /** Called before each attempt but the first. */
+  readonly onRetry: () => void;
+  /** Makes the TCP connection of one attempt, for a server that is reached from another. Default a direct one. */
+  readonly openSocket?: ((limit: AbortSignal) => Promise<Duplex>) | undefined;
+}
+
 /**
  * Log in with the target's key and nothing else: no agent, no password. The host key is always checked; with
  * `hostKey: null` the first one seen is taken. Connections that are refused or reset are tried again.
  * @throws {AppError} `server_unreachable` (retryable), `server_login_refused`, `host_key_changed`
  */
-export async function logIn(
-  target: SshTarget,
-  budgets: SshBudgets,
-  { signal, onRetry }: { readonly signal: AbortSignal; readonly onRetry: () => void },
-): Promise<Login> {
+export async function logIn(target: SshTarget, options: LoginOptions): Promise<Login> {
+  const { budgets, signal, onRetry } = options;
   for (let attempt = 1; ; attempt += 1) {
     signal.throwIfAborted();
     try {
-      return await tryLogIn(target, budgets, signal);
+      return await tryLogIn(target, options);
     } catch (error) {
       const isLast = attempt >= budgets.loginAttempts;
       if (isLast || !(error instanceof AppError) || !isWorthAnotherTry(error.cause)) throw error;
@@ -41,17 +49,20 @@ export async function logIn(
   }
 }
 
-async function tryLogIn(
-  target: SshTarget,
-  budgets: SshBudgets,
-  signal: AbortSignal,
-): Promise<Login> {
+async function tryLogIn(target: SshTarget, options: LoginOptions): Promise<Login> {
+  const { budgets, signal, openSocket } = options;
   const { host, port, user, privateKey, hostKey: pinned } = target.connection;
   checkPrivateKey(target, privateKey);
   const client = new ssh2.Client();
   const done = new AbortController();
   const seen: { hostKey: string | null } = { hostKey: null };
+  let sock: Duplex | undefined;
   try {
+    sock = await openSocket?.(
+      AbortSignal.any([signal, AbortSignal.timeout(budgets.loginTimeoutMs)]),
+    );
+    // Whatever it breaks with is told by the client.
+    sock?.on('error', () => undefined);
     await new Promise<void>((resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), {
         once: true,
@@ -61,8 +72,7 @@ async function tryLogIn(
       client.once('error', reject);
       client.once('close', () => reject(new Error('the connection was closed')));
       client.connect({
-        host,
-        port,
+        ...(sock === undefined ? { host, port } : { sock }),
         username: user,
         privateKey,
         authHandler: ['publickey'],
@@ -79,6 +89,7 @@ async function tryLogIn(
   } catch (error) {
     client.on('error', () => undefined);
     client.destroy();
+    sock?.destroy();
     if (signal.aborted) throw error;
     throw loginError(target, seen.hostKey, error);
   } finally {
@@ -113,16 +124,30 @@ function loginError(target: SshTarget, shown: string | null, error: unknown): Ap
       { details: { server: target.name, address, user, reason }, cause: error },
     );
   }
+  return unreachable(target, reason, error);
+}
+
+function unreachable(target: SshTarget, reason: string, cause: unknown): AppError {
+  const { host, port, jump } = target.connection;
+  const address = `${host}:${port}`;
+  const [from, toCheck] =
+    jump === undefined
+      ? ['', 'Check that it is up and that host and port are right.']
+      : [
+          ` from ${jump.name}`,
+          `Check that it is up, that host and port are right as seen from ${jump.name}, and that sshd there has AllowTcpForwarding.`,
+        ];
   return new AppError(
     'server_unreachable',
-    `Server ${target.name} cannot be reached at ${address}: ${reason}. Check that it is up and that host and port are right.`,
+    `Server ${target.name} cannot be reached at ${address}${from}: ${reason}. ${toCheck}`,
     {
       details: {
         server: target.name,
         address,
         reason,
+        ...(jump === undefined ? {} : { jump: jump.name }),
       },
-      cause: error,
+      cause,
       retryable: true,
     },
   );
@@ -136,6 +161,6 @@ function isWorthAnotherTry(error: unknown): boolean {
     code === 'ECONNREFUSED' ||
     code === 'ECONNRESET' ||
     code === 'EPIPE' ||
-    /closed|lost before handshake|reset/i.test(error.message)
+    /closed|lost before handshake|reset|failure: Connection refused/i.test(error.message)
   );
 }

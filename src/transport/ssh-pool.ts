@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
+import type { Duplex } from 'node:stream';
 import { AppError } from '../domain/errors.ts';
 import { makePlaces, type Places, unlessAborted } from './bounded.ts';
 import type { Connection, TransportStatistics } from './connection.ts';
@@ -9,7 +10,8 @@ import { type Login, logIn, type SshTarget } from './ssh-login.ts';
 
 /**
  * One connection per server and way of reaching it. Of many that ask at once, the first opens it and the others
- * wait for that. A lost or idle connection is forgotten; the next one that asks opens another.
+ * wait for that. A lost or idle connection is forgotten; the next one that asks opens another. A server that is
+ * reached from another one has its connection inside of that one's, and loses it with that.
  */
 export class SshPool {
   readonly #budgets: SshBudgets;
@@ -17,6 +19,8 @@ export class SshPool {
   readonly #logins = new Map<string, Places>();
   readonly #closing = new AbortController();
   readonly #open = new Set<PooledConnection>();
+  /** What may be closed, the one that is idle longest first. */
+  readonly #idle = new Map<PooledConnection, () => void>();
   readonly #counts = { loginsUnderWay: 0, loginsRetried: 0, loginsFailed: 0 };
 
   constructor(budgets: SshBudgets) {
@@ -27,12 +31,7 @@ export class SshPool {
 
   /** See `Transport.connect`. An aborted signal ends the wait of this caller, not the login that others wait for. */
   async connect(target: SshTarget, signal?: AbortSignal): Promise<Connection> {
-    if (this.#closing.signal.aborted) throw closedError();
-    const key = keyOf(target);
-    const entry = this.#entries.get(key) ?? this.#addEntry(key, target);
-    const connection = await unlessAborted(entry.opening, signal);
-    entry.touch();
-    return connection;
+    return await this.#connect(target, signal);
   }
 
   /** See `Transport.statistics`. */
@@ -47,6 +46,15 @@ export class SshPool {
     for (const connection of this.#open) connection.close();
     await Promise.allSettled([...this.#entries.values()].map((entry) => entry.opening));
     this.#entries.clear();
+  }
+
+  async #connect(target: SshTarget, signal?: AbortSignal): Promise<PooledConnection> {
+    if (this.#closing.signal.aborted) throw closedError();
+    const key = keyOf(target);
+    const entry = this.#entries.get(key) ?? this.#addEntry(key, target);
+    const connection = await unlessAborted(entry.opening, signal);
+    entry.touch();
+    return connection;
   }
 
   #addEntry(key: string, target: SshTarget): Entry {
@@ -68,13 +76,21 @@ export class SshPool {
 
   async #logIn(target: SshTarget): Promise<Login> {
     const { signal } = this.#closing;
-    const leave = await this.#loginsOf(target).take(signal);
+    const { jump, host, port } = target.connection;
+    // The way there first: who waits for it must not keep others from logging in.
+    if (jump !== undefined) await this.#connect(jump, signal);
+    const openSocket =
+      jump === undefined
+        ? undefined
+        : async (limit: AbortSignal): Promise<Duplex> =>
+            await (await this.#connect(jump, limit)).forward({ host, port, signal: limit });
+    const leave = await this.#takePlaces(target);
     this.#counts.loginsUnderWay += 1;
     const onRetry = (): void => {
       this.#counts.loginsRetried += 1;
     };
     try {
-      return await logIn(target, this.#budgets, { signal, onRetry });
+      return await logIn(target, { budgets: this.#budgets, signal, onRetry, openSocket });
     } catch (error) {
       this.#counts.loginsFailed += 1;
       throw error;
@@ -91,16 +107,25 @@ export class SshPool {
     forget: () => void,
   ): { connection: PooledConnection; touch: () => void } {
     let idle: NodeJS.Timeout | undefined;
-    const touch = (): void => {
+    const stopClock = (): void => {
       clearTimeout(idle);
+      this.#idle.delete(connection);
+    };
+    const end = (): void => {
+      stopClock();
+      forget();
+      connection.close();
+    };
+    const touch = (): void => {
+      stopClock();
       if (connection.inUse > 0 || !connection.isOpen) return;
-      idle = setTimeout(() => {
-        forget();
-        connection.close();
-      }, this.#budgets.idleMs).unref();
+      idle = setTimeout(end, this.#budgets.idleMs).unref();
+      this.#idle.set(connection, end);
+      const [longest] = this.#idle.values();
+      if (this.#idle.size > this.#budgets.maxIdle) longest?.();
     };
     const onClose = (): void => {
-      clearTimeout(idle);
+      stopClock();
       this.#open.delete(connection);
       forget();
     };
@@ -114,12 +139,33 @@ export class SshPool {
     return { connection, touch };
   }
 
-  #loginsOf(target: SshTarget): Places {
-    const host = `${target.connection.host}:${target.connection.port}`;
-    let places = this.#logins.get(host);
+  /** Logins are bounded on the host itself and on the one they go through. */
+  async #takePlaces(target: SshTarget): Promise<() => void> {
+    const { jump, host, port } = target.connection;
+    const { loginsPerHost, loginsPerJump } = this.#budgets;
+    const { signal } = this.#closing;
+    const via = jump === undefined ? '' : keyOf(jump);
+    const onJump =
+      jump === undefined
+        ? undefined
+        : await this.#placesOf(`through ${via}`, loginsPerJump).take(signal);
+    try {
+      const onHost = await this.#placesOf(`${via} ${host}:${port}`, loginsPerHost).take(signal);
+      return () => {
+        onHost();
+        onJump?.();
+      };
+    } catch (error) {
+      onJump?.();
+      throw error;
+    }
+  }
+
+  #placesOf(name: string, count: number): Places {
+    let places = this.#logins.get(name);
     if (places === undefined) {
-      places = makePlaces(this.#budgets.loginsPerHost);
-      this.#logins.set(host, places);
+      places = makePlaces(count);
+      this.#logins.set(name, places);
     }
     return places;
   }
@@ -132,9 +178,10 @@ interface Entry {
 
 /** Everything that makes a connection another one. The private key only as its hash. */
 function keyOf(target: SshTarget): string {
-  const { host, port, user, privateKey, hostKey } = target.connection;
+  const { host, port, user, privateKey, hostKey, become = false, jump } = target.connection;
   const secret = createHash('sha256').update(privateKey).digest('base64');
-  return JSON.stringify([target.id, host, port, user, hostKey, secret]);
+  const via = jump === undefined ? null : keyOf(jump);
+  return JSON.stringify([target.id, host, port, user, hostKey, secret, become, via]);
 }
 
 function closedError(): AppError {

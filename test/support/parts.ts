@@ -6,6 +6,7 @@ const PARTS = {
   'redis-server': 'redis-server',
   sshd: 'openssh-server',
   git: 'git',
+  sudo: 'sudo',
 } as const;
 
 export type Part = keyof typeof PARTS;

@@ -87,7 +87,7 @@ describe.skipIf(!(await requireSshFleet()))('SSH', () => {
     expect(error.details).toMatchObject({
       expected: fingerprintOf(pinned),
       actual: fingerprintOf(shown),
-      actualKey: shown,
+      actual_key: shown,
     });
     expect(error.message).toContain(fingerprintOf(pinned));
     expect(error.message).toContain(fingerprintOf(shown));

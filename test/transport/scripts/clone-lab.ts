@@ -138,7 +138,12 @@ export async function makeCloneLab(shell: readonly string[] = ['sh']): Promise<C
   await mkdir(join(root, 'opt'), { recursive: true });
   await mkdir(join(directory, 'upstream'));
   const upstream = makeUpstream(join(directory, 'upstream'));
-  const connection = await connectLocal({ name: 'lab', root, shell });
+  const connection = await connectLocal({
+    name: 'lab',
+    root,
+    searchPath: process.env['PATH'] ?? '',
+    shell,
+  });
   const lab = labOn(connection, upstream, '/opt/app');
   return { ...lab, root, close: async () => await rm(directory, { recursive: true, force: true }) };
 }

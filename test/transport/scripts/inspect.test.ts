@@ -83,6 +83,7 @@ describe('inspect', () => {
     const withoutGit = await connectLocal({
       name: 'bare',
       root: lab.root,
+      searchPath: '/usr/bin:/bin',
       shell: ['env', `PATH=${folder}`, '/bin/sh'],
     });
     expect(await inspect(lab.path, withoutGit)).toMatchObject({

@@ -273,7 +273,7 @@ describe.each(await localShells())('on a local server under $name', ({ shell, to
     directory = await makeTemporaryDirectory();
     const root = join(directory.path, 'root');
     await mkdir(root);
-    connection = await connectLocal({ name: 'local', root, shell });
+    connection = await connectLocal({ name: 'local', root, searchPath: SEARCH_PATH, shell });
     let path: string | undefined;
     if (tools) {
       path = join(directory.path, 'bin');
