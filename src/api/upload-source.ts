@@ -35,6 +35,8 @@ export function discardRest(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
   const timer = setTimeout(() => request.destroy(), DISCARD_MS);
   request.once('close', () => clearTimeout(timer));
+  // The form parser may hang on it still, and hold it back.
+  request.unpipe();
   request.resume();
 }
 

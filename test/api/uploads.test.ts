@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
@@ -178,21 +178,18 @@ describe('an upload', () => {
     ['as a body', 'application/octet-stream', ''],
   ])(
     'that is refused while it comes in, %s, is answered and does not hold its connection',
-    async (_what, type, head) => {
+    async (_what, type, start) => {
       const url = await newBuild();
-      const client = httpRequest({
-        port,
-        method: 'POST',
-        path: `${url}?file_type=zip`,
-        headers: { 'auth-token': TOKEN, 'content-type': type, 'content-length': 50_000_000 },
-        agent: false,
-      });
-      client.on('error', () => undefined);
-      const answered = new Promise<number | undefined>((resolve) => {
-        client.once('response', (response) => resolve(response.resume().statusCode));
+      const head = `POST ${url}?file_type=zip HTTP/1.1\r\nhost: x\r\nauth-token: ${TOKEN}\r\ncontent-type: ${type}\r\ncontent-length: 50000000\r\n\r\n${start}`;
+      const client = connect(port, '127.0.0.1').on('error', () => undefined);
+      const answered = new Promise<string>((resolve) => {
+        client.once('data', (data) => resolve(data.toString()));
       });
       client.write(Buffer.concat([Buffer.from(head), randomBytes(5_000_000)]));
-      expect([400, 422]).toContain(await answered);
+      expect(await answered).toMatch(/^HTTP\/1.1 4(00|22) /);
+      // Some clients send everything before they read the answer.
+      const rest = Buffer.alloc(50_000_000 - 5_000_000 - start.length);
+      await new Promise((resolve) => client.write(rest, resolve));
       client.destroy();
       await waitUntil(async () => (await openConnections()) === 0);
     },
