@@ -38,7 +38,10 @@ module.exports = {
     layer('api-knows-services-and-domain', '^src/api/', [
       '^src/(domain|services)/',
       '^src/config\\.ts$',
+      // The port alone, not who counts.
+      '^src/metrics/metrics\\.ts$',
     ]),
+    layer('metrics-know-nobody', '^src/metrics/', []),
     layer('cli-talks-http-only', '^src/cli/', []),
     {
       name: 'domain-and-remote-do-no-io',
@@ -57,6 +60,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/queue/' },
       to: { path: 'node_modules/(bullmq|ioredis)/' },
+    },
+    {
+      name: 'only-metrics-know-prometheus',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/metrics/' },
+      to: { path: 'node_modules/prom-client/' },
     },
     {
       name: 'only-transport-knows-ssh',

@@ -9,6 +9,11 @@ import type { ServiceContext } from '../src/services/context.ts';
 const file = join(import.meta.dirname, '../docs/openapi.json');
 // Routes are only registered here and never called, so of all services the log alone is needed.
 const services = { log: pino({ level: 'silent' }) } as ServiceContext;
-const app = await buildApp({ services, checkHealth: () => Promise.reject(new Error('no parts')) });
+const none = (): Promise<never> => Promise.reject(new Error('no parts'));
+const app = await buildApp({
+  services,
+  checkHealth: none,
+  metrics: { contentType: '', render: none, requestEnded: () => {}, jobEnded: () => {} },
+});
 await writeFile(file, `${JSON.stringify(openApiDocument(app), null, 2)}\n`);
 await app.close();

@@ -1,11 +1,23 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from './domain/errors.ts';
+import { storageFault } from './storage-fault.ts';
+import { type AllowList, parseAllowList } from './transport/http/address-policy.ts';
 
 const count = (fallback: number, min: number, max: number) =>
   z.coerce.number().int().min(min).max(max).default(fallback);
+
+function readAllowList(text: string, context: z.RefinementCtx): AllowList {
+  try {
+    return parseAllowList(text);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    context.addIssue({ code: 'custom', message: error.message });
+    return z.NEVER;
+  }
+}
 
 /** Every setting of Muster. `.env.example` lists them with their defaults; a test holds the two together. */
 const Settings = z.object({
@@ -17,18 +29,27 @@ const Settings = z.object({
     .string()
     .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits (openssl rand -hex 32)')
     .optional(),
-  DATABASE_URL: z.string().min(1).optional(),
-  REDIS_URL: z.string().min(1).optional(),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\/./, 'must begin with postgresql://')
+    .optional(),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\/./, 'must begin with redis:// or rediss://')
+    .optional(),
   MUSTER_LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info'),
   MUSTER_UPLOAD_MAX_BYTES: count(20 * 1024 ** 3, 1, Number.MAX_SAFE_INTEGER),
   MUSTER_UNPACKED_MAX_BYTES: count(50 * 1024 ** 3, 1, Number.MAX_SAFE_INTEGER),
   MUSTER_UNPACKED_MAX_FILES: count(1_000_000, 1, 10_000_000),
+  MUSTER_INDIRECT_ALLOW: z.string().default('').transform(readAllowList),
   MUSTER_WORKER_CONCURRENCY: count(10, 1, 1000),
+  MUSTER_WORKER_METRICS_PORT: count(0, 0, 65_535),
   MUSTER_DATABASE_CONNECTIONS: count(10, 2, 1000),
   MUSTER_SSH_CONNECT_TIMEOUT_MS: count(10_000, 100, 600_000),
   MUSTER_STEP_TIMEOUT_MS: count(900_000, 1000, 86_400_000),
+  MUSTER_OBSERVE_INTERVAL_SECONDS: count(300, 0, 86_400),
 });
 
 /** The settings as the rest of Muster sees them. */
@@ -43,18 +64,28 @@ export interface Config {
     readonly maxBytes: number;
     readonly maxUnpackedBytes: number;
     readonly maxEntries: number;
+    /** Where an indirect upload may come from besides public addresses. */
+    readonly indirectAllow: AllowList;
   };
   readonly workerConcurrency: number;
+  /** Where a worker process answers /healthz, /readyz and /metrics; null: nowhere. */
+  readonly workerMetricsPort: number | null;
   /** PostgreSQL connections of this process at most, beside the one that listens. */
   readonly databaseConnections: number;
   readonly sshConnectTimeoutMs: number;
   readonly stepTimeoutMs: number;
+  /** How old what is known of a server may get before the worker looks again; 0: it never looks by itself. */
+  readonly observeIntervalSeconds: number;
+  /** The process's own PATH: where scripts on local servers find git. */
+  readonly searchPath: string;
   /** `embedded`: own PostgreSQL and in-process queue. `distributed`: the given PostgreSQL and Redis. */
   readonly backends:
     | { readonly mode: 'embedded' }
     | { readonly mode: 'distributed'; readonly databaseUrl: string; readonly redisUrl: string };
   /** 32 bytes for AES-256-GCM. */
   readonly secretKey: Buffer;
+  /** The file that the secret key is in; null if the setting gives it. */
+  readonly secretKeyFile: string | null;
 }
 
 /**
@@ -82,8 +113,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     );
   }
   const dataDirectory = resolve(s.MUSTER_DATA_DIR);
-  // Others may pass through, for the account that runs the embedded PostgreSQL, but not look around.
-  mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
   return {
     host: s.MUSTER_HOST,
     port: s.MUSTER_PORT,
@@ -94,39 +123,68 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       maxBytes: s.MUSTER_UPLOAD_MAX_BYTES,
       maxUnpackedBytes: s.MUSTER_UNPACKED_MAX_BYTES,
       maxEntries: s.MUSTER_UNPACKED_MAX_FILES,
+      indirectAllow: s.MUSTER_INDIRECT_ALLOW,
     },
     workerConcurrency: s.MUSTER_WORKER_CONCURRENCY,
+    workerMetricsPort: s.MUSTER_WORKER_METRICS_PORT === 0 ? null : s.MUSTER_WORKER_METRICS_PORT,
     databaseConnections: s.MUSTER_DATABASE_CONNECTIONS,
     sshConnectTimeoutMs: s.MUSTER_SSH_CONNECT_TIMEOUT_MS,
     stepTimeoutMs: s.MUSTER_STEP_TIMEOUT_MS,
+    observeIntervalSeconds: s.MUSTER_OBSERVE_INTERVAL_SECONDS,
+    searchPath: present['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
     backends:
       s.DATABASE_URL !== undefined && s.REDIS_URL !== undefined
         ? { mode: 'distributed', databaseUrl: s.DATABASE_URL, redisUrl: s.REDIS_URL }
         : { mode: 'embedded' },
-    secretKey: secretKey(s.MUSTER_SECRET_KEY, dataDirectory),
+    ...provideSecretKey(s.MUSTER_SECRET_KEY, dataDirectory),
   };
 }
 
 /** The names of all settings, for the test that compares them with `.env.example`. */
 export const SETTING_NAMES: readonly string[] = Object.keys(Settings.shape);
 
-function secretKey(setting: string | undefined, dataDirectory: string): Buffer {
-  if (setting !== undefined) return Buffer.from(setting, 'hex');
+/** Reads a secret key as it is written: 64 hexadecimal digits. @returns null if it is something else */
+export function parseSecretKey(text: string): Buffer | null {
+  return /^[0-9a-f]{64}$/i.test(text.trim()) ? Buffer.from(text.trim(), 'hex') : null;
+}
+
+function provideSecretKey(
+  setting: string | undefined,
+  dataDirectory: string,
+): Pick<Config, 'secretKey' | 'secretKeyFile'> {
   const file = join(dataDirectory, 'secret-key');
+  let text = setting;
+  try {
+    // Others may pass through, for the account that runs the embedded PostgreSQL, but not look around.
+    mkdirSync(dataDirectory, { recursive: true, mode: 0o711 });
+    text ??= readOrWriteSecretKey(file);
+  } catch (error) {
+    throw storageFault(dataDirectory, error);
+  }
+  const secretKey = parseSecretKey(text);
+  if (secretKey !== null) return { secretKey, secretKeyFile: setting === undefined ? file : null };
+  throw new AppError(
+    'invalid_input',
+    `${file} does not hold a key of 64 hexadecimal digits. Restore it from a backup: without it the stored private keys cannot be read.`,
+  );
+}
+
+function readOrWriteSecretKey(file: string): string {
   if (!existsSync(file)) {
+    // Not named for the process: in containers every one may be number 1.
+    const unfinished = `${file}.${randomUUID()}`;
     try {
-      // `wx`: of several processes that start at once on one data directory, only one writes the key.
-      writeFileSync(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
+      writeFileSync(unfinished, `${randomBytes(32).toString('hex')}\n`, {
+        mode: 0o600,
+        flag: 'wx',
+      });
+      // Of several processes that start at once on one data directory, only one gives the key; and it comes whole.
+      linkSync(unfinished, file);
     } catch (error) {
       if (!existsSync(file)) throw error;
+    } finally {
+      rmSync(unfinished, { force: true });
     }
   }
-  const key = Buffer.from(readFileSync(file, 'utf8').trim(), 'hex');
-  if (key.length !== 32) {
-    throw new AppError(
-      'invalid_input',
-      `${file} does not hold a key of 64 hexadecimal digits. Restore it from a backup: without it the stored private keys cannot be read.`,
-    );
-  }
-  return key;
+  return readFileSync(file, 'utf8');
 }

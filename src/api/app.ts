@@ -1,14 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Metrics, MetricsPage } from '../metrics/metrics.ts';
 import type { ServiceContext } from '../services/context.ts';
 import type { Api } from './fastify-types.ts';
 import { addOpenApi } from './openapi.ts';
 import { addAuthentication } from './plugins/authentication.ts';
 import { addJsonBodies, BODY_LIMIT_BYTES } from './plugins/body.ts';
-import { addErrorReplies, sendClientError, sendError } from './plugins/errors.ts';
+import { addErrorReplies, sendClientError } from './plugins/errors.ts';
 import { addEtags } from './plugins/etag.ts';
+import { sendFrameworkError } from './plugins/framework-errors.ts';
+import { addHeaders } from './plugins/headers.ts';
 import { addIdempotency } from './plugins/idempotency.ts';
+import { addMetrics } from './plugins/metrics.ts';
 import { addNotFoundReplies } from './plugins/not-found.ts';
 import { addRequestLog } from './plugins/request-log.ts';
 import { addValidation } from './plugins/validation.ts';
@@ -16,11 +20,13 @@ import { addApplicationRoutes } from './routes/applications.ts';
 import { addBuildArchiveRoutes } from './routes/build-archives.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeploymentRoutes } from './routes/deployments.ts';
+import { addDocsRoutes } from './routes/docs.ts';
 import { addGitdeployRoutes } from './routes/gitdeploys.ts';
 import { addGitrepoRoutes } from './routes/gitrepos.ts';
 import { addGroupRoutes } from './routes/groups.ts';
 import { addJobRoutes } from './routes/jobs.ts';
 import { addKeypairRoutes } from './routes/keypairs.ts';
+import { addMonitoringRoutes } from './routes/monitoring.ts';
 import { addPackageMapRoutes } from './routes/package-maps.ts';
 import { addRootRoutes, type Health } from './routes/root.ts';
 import { addServerRoutes } from './routes/servers.ts';
@@ -30,6 +36,7 @@ export interface AppOptions {
   readonly services: ServiceContext;
   /** Asks every part that Muster needs whether it is up; must not throw and must not take long. */
   readonly checkHealth: () => Promise<Health>;
+  readonly metrics: Metrics & MetricsPage;
 }
 
 /** Longer than any name, so that a name that is too long is answered by who looks for it. */
@@ -39,7 +46,8 @@ const MAX_PARAM_LENGTH = 1000;
  * Builds the HTTP API. It neither listens nor opens anything: `listen()` or `inject()` it, and `close()` it before
  * what the context holds. Closing ends the waiting of callers who asked for `wait`.
  */
-export async function buildApp({ services: context, checkHealth }: AppOptions): Promise<Api> {
+export async function buildApp(options: AppOptions): Promise<Api> {
+  const { services: context, metrics } = options;
   const version = readVersion();
   const loggerInstance: FastifyBaseLogger = context.log;
   const app: Api = Fastify({
@@ -52,7 +60,7 @@ export async function buildApp({ services: context, checkHealth }: AppOptions): 
     genReqId: () => randomUUID(),
     bodyLimit: BODY_LIMIT_BYTES,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
-    frameworkErrors: sendError,
+    frameworkErrors: sendFrameworkError,
     clientErrorHandler: sendClientError,
   }).withTypeProvider<ZodTypeProvider>();
 
@@ -61,6 +69,8 @@ export async function buildApp({ services: context, checkHealth }: AppOptions): 
   // In the order in which a request meets them.
   addErrorReplies(app);
   addRequestLog(app);
+  addMetrics(app, metrics);
+  await addHeaders(app);
   addAuthentication(app, context);
   addNotFoundReplies(app);
   addJsonBodies(app);
@@ -69,7 +79,9 @@ export async function buildApp({ services: context, checkHealth }: AppOptions): 
   addEtags(app);
   await addOpenApi(app, version);
 
-  addRootRoutes(app, { version, checkHealth });
+  addRootRoutes(app, { version });
+  addMonitoringRoutes(app, options);
+  addDocsRoutes(app);
   addApplicationRoutes(app, context);
   addBuildRoutes(app, context);
   await app.register((scope) => addBuildArchiveRoutes(scope, context));

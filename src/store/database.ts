@@ -1,4 +1,5 @@
 import { PrismaPg } from '@prisma/adapter-pg';
+import pg from 'pg';
 import { AppError } from '../domain/errors.ts';
 import { Prisma, PrismaClient } from './generated/client.ts';
 
@@ -15,6 +16,8 @@ export interface Database {
   transaction<T>(work: (tx: Db) => Promise<T>): Promise<T>;
   /** @throws {AppError} `service_unavailable` if PostgreSQL does not answer */
   ping(): Promise<void>;
+  /** The connections of this process: open, of these idle, and how many wait for one. */
+  poolStatistics(): { readonly open: number; readonly idle: number; readonly waiting: number };
   close(): Promise<void>;
 }
 
@@ -25,11 +28,17 @@ export interface DatabaseOptions {
 }
 
 export function openDatabase({ databaseUrl, maxConnections = 10 }: DatabaseOptions): Database {
-  const adapter = new PrismaPg(
-    { connectionString: databaseUrl, max: maxConnections, connectionTimeoutMillis: 5000 },
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max: maxConnections,
+    connectionTimeoutMillis: 5000,
+  });
+  const adapter = new PrismaPg(pool, {
+    disposeExternalPool: true,
     // An idle connection that breaks is replaced by the pool; the next query reports what matters.
-    { onPoolError: () => {}, onConnectionError: () => {} },
-  );
+    onPoolError: () => {},
+    onConnectionError: () => {},
+  });
   const client = new PrismaClient({ adapter, errorFormat: 'minimal' });
   const db = client.$extends({
     query: {
@@ -58,6 +67,11 @@ export function openDatabase({ databaseUrl, maxConnections = 10 }: DatabaseOptio
     ping: async () => {
       await db.$queryRaw`select 1`;
     },
+    poolStatistics: () => ({
+      open: pool.totalCount,
+      idle: pool.idleCount,
+      waiting: pool.waitingCount,
+    }),
     close: () => client.$disconnect(),
   };
 }

@@ -6,11 +6,13 @@ import type { Api } from '../../src/api/fastify-types.ts';
 import type { Health } from '../../src/api/routes/root.ts';
 import { loadConfig } from '../../src/config.ts';
 import { openDepot } from '../../src/depot/depot.ts';
+import { createPrometheusMetrics } from '../../src/metrics/prometheus.ts';
 import { createInProcessQueue } from '../../src/queue/in-process-queue.ts';
 import { ensureAdmin } from '../../src/services/authentication.ts';
 import type { ServiceContext } from '../../src/services/context.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import { openListener } from '../../src/store/listener.ts';
+import { countWork } from '../../src/store/statistics.ts';
 import { createTestDatabase } from '../support/postgres.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -72,7 +74,15 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   };
   await ensureAdmin(services);
   const api: { health: Health } = { health: { database: 'up', queue: 'up', storage: 'up' } };
-  const app = await buildApp({ services, checkHealth: () => Promise.resolve(api.health) });
+  const checkHealth = (): Promise<Health> => Promise.resolve(api.health);
+  const metrics = createPrometheusMetrics({
+    version: 'test',
+    health: checkHealth,
+    work: () => countWork(services.database),
+    databasePool: services.database.poolStatistics,
+    ssh: () => null,
+  });
+  const app = await buildApp({ services, checkHealth, metrics });
   return Object.assign(api, {
     app,
     services,

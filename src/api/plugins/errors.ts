@@ -76,7 +76,6 @@ export function addErrorReplies(app: Api): void {
 /** For Fastify's `frameworkErrors`: errors that come up before a request has found its route. */
 export function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = toAppError(thrown);
-  if (error.code === 'internal') request.log.error({ err: thrown }, 'request failed unexpectedly');
   reply.failure = error;
   if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="muster"');
   const body: ErrorReply = {
