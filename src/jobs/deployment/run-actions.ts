@@ -37,6 +37,7 @@ async function runState(phase: string, state: State, run: ActionsRun): Promise<v
     pathOn: (path) => connection.pathOn(path),
   });
   const answer = await runOperation(connection, script, stateAnswerSchema, {
+    asRoot: true,
     timeoutMs: run.timeoutMs,
     signal: run.signal,
     onOutput: ({ text }) => log.write(text),
