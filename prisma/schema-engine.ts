@@ -124,12 +124,18 @@ async function runScript(pool: pg.Pool, script: string): Promise<void> {
   }
 }
 
-let loading: Promise<typeof SchemaEngine> | undefined;
+declare global {
+  /** The one schema engine of this process. */
+  var musterSchemaEngine: Promise<typeof SchemaEngine> | undefined;
+}
 
-/** The bindings keep the WebAssembly instance in a module variable, so there is one per process. */
+/**
+ * The bindings keep the WebAssembly instance in a variable of theirs, which a second instance would overwrite under
+ * the first. This module may be loaded more than once (by test runners), the bindings are not: hence the global.
+ */
 function loadEngineOnce(): Promise<typeof SchemaEngine> {
-  loading ??= loadEngine();
-  return loading;
+  globalThis.musterSchemaEngine ??= loadEngine();
+  return globalThis.musterSchemaEngine;
 }
 
 async function loadEngine(): Promise<typeof SchemaEngine> {
