@@ -1,11 +1,14 @@
-/** The value of `auth_token` however its name is written: any character may be percent-encoded. */
+/** Parameters whose value is a secret, or is a URL that may hold one. */
+const SECRET_PARAMETERS: readonly string[] = ['auth_token', 'indirect_url', 'password'];
+
+/** A parameter and its value, however its name is written: any character may be percent-encoded. */
 const TOKEN_PARAMETER = /([?&;])([^=&;]*)=([^&;]*)/g;
 
-/** A request's URL without the token that may stand in its query string. Everything else stays as it was sent. */
+/** A request's URL without the secrets that may stand in its query string. Everything else stays as it was sent. */
 export function redactUrl(url: string): string {
   if (!url.includes('?')) return url;
   return url.replaceAll(TOKEN_PARAMETER, (whole, separator: string, name: string) =>
-    decoded(name) === 'auth_token' ? `${separator}auth_token=[redacted]` : whole,
+    SECRET_PARAMETERS.includes(decoded(name)) ? `${separator}${decoded(name)}=[redacted]` : whole,
   );
 }
 

@@ -13,7 +13,17 @@ import {
 import { openPackStore, type PackOptions, type PreparedPack } from './packs.ts';
 import { buildRefPrefix, changeRefs, listRefs } from './refs.ts';
 import {
+  fetchBranch,
+  hasCommit,
+  isAncestor,
+  listRemoteHeads,
+  pushCommit,
+  type RemoteHeads,
+  type RemoteOptions,
+} from './remotes.ts';
+import {
   createRepository,
+  exists,
   openDepotFolder,
   removeRepository,
   repositoryPath,
@@ -62,6 +72,24 @@ export interface Depot {
   }): Promise<void>;
   /** See `dropHeads`. */
   dropHeads(applicationId: string, gitrepoId: string): Promise<void>;
+  /** See `listRemoteHeads`. */
+  listRemoteHeads(o: RemoteOptions): Promise<RemoteHeads>;
+  /** See `fetchBranch`. */
+  fetchBranch(
+    o: RemoteOptions & { readonly branch: string },
+  ): Promise<{ readonly commit: string; release(): Promise<void> }>;
+  /** See `pushCommit`. */
+  pushCommit(
+    o: RemoteOptions & { readonly branch: string; readonly commit: string },
+  ): Promise<'pushed' | 'moved'>;
+  /** See `hasCommit`. */
+  hasCommit(applicationId: string, commit: string): Promise<boolean>;
+  /** See `isAncestor`. */
+  isAncestor(o: {
+    readonly applicationId: string;
+    readonly ancestor: string;
+    readonly commit: string;
+  }): Promise<boolean>;
   /** See `PackStore.prepare`. */
   preparePack(o: PackOptions): Promise<PreparedPack>;
 }
@@ -95,6 +123,8 @@ export async function openDepot(o: {
     diffTrees: (options) => diffTrees(folder, options),
     async deleteBuild(applicationId, buildId) {
       const gitDir = repositoryPath(folder, applicationId);
+      // An upload that failed before anything was stored may be the first of its application.
+      if (!(await exists(gitDir))) return;
       const refs = await listRefs(folder.git, gitDir, buildRefPrefix(buildId));
       await changeRefs(
         folder.git,
@@ -106,6 +136,11 @@ export async function openDepot(o: {
     treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
     keepHead: (options) => keepHead(folder, options),
     dropHeads: (applicationId, gitrepoId) => dropHeads(folder, applicationId, gitrepoId),
+    listRemoteHeads: (options) => listRemoteHeads(folder, options),
+    fetchBranch: (options) => fetchBranch(folder, options),
+    pushCommit: (options) => pushCommit(folder, options),
+    hasCommit: (applicationId, commit) => hasCommit(folder, applicationId, commit),
+    isAncestor: (options) => isAncestor(folder, options),
     preparePack: (options) => packs.prepare(options),
   };
 }

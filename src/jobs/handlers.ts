@@ -3,6 +3,7 @@ import { deinitializeGitdeployHandler } from './deinitialize-gitdeploy.ts';
 import type { JobDependencies } from './dependencies.ts';
 import { runDeploymentHandler } from './deployment/run-deployment.ts';
 import type { JobHandlers } from './handler.ts';
+import { fetchBuildHandler } from './fetch-build.ts';
 import { initializeGitdeployHandler } from './initialize-gitdeploy.ts';
 import { storeBuildHandler } from './store-build.ts';
 
@@ -10,6 +11,7 @@ import { storeBuildHandler } from './store-build.ts';
 export function createHandlers(dependencies: JobDependencies): JobHandlers {
   return {
     store_build: storeBuildHandler(dependencies),
+    fetch_build: fetchBuildHandler(dependencies),
     create_gitrepo: createGitrepoHandler(dependencies),
     initialize_gitdeploy: initializeGitdeployHandler(dependencies),
     deinitialize_gitdeploy: deinitializeGitdeployHandler(dependencies),

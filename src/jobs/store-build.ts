@@ -1,7 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { uploadsDirectory } from '../depot/upload-spool.ts';
 import type { ArchiveType } from '../domain/archive-entry.ts';
-import { AppError } from '../domain/errors.ts';
+import { AppError, type ErrorBody } from '../domain/errors.ts';
 import { MASTER_PACKAGE } from '../domain/package-map.ts';
 import {
   type BuildRow,
@@ -10,6 +11,7 @@ import {
   finishStoringBuild,
   type StoredPackage,
 } from '../store/builds.ts';
+import type { Db } from '../store/database.ts';
 import { findPackageMapById } from '../store/package-maps.ts';
 import type { JobDependencies } from './dependencies.ts';
 import type { JobContext, JobHandler } from './handler.ts';
@@ -19,53 +21,82 @@ const PROGRESS_MS = 1000;
 
 /** Makes a build of an uploaded archive: its tree in the depot, and the packages of the package map. */
 export function storeBuildHandler(dependencies: JobDependencies): JobHandler<'store_build'> {
-  const { config, database, depot } = dependencies;
-  const archiveOf = (upload: string): string => join(config.dataDirectory, 'uploads', upload);
+  const { config, database } = dependencies;
+  const archiveOf = (upload: string): string =>
+    join(uploadsDirectory(config.dataDirectory), upload);
   return {
     run: async ({ buildId, upload, packageMapId }, context) => {
       const build = await findBuildById(database.db, buildId);
       if (build === null || build.state === 'stored') {
         // Deleted meanwhile, or stored by a worker that died before it could say so.
         await rm(archiveOf(upload), { force: true });
-        return { outcome: 'succeeded', result: summary(build) };
+        return { outcome: 'succeeded', result: summaryOf(build) };
       }
-      const { applicationId } = build;
-      await depot.createRepository(applicationId);
-      const master = await depot.ingestBuild({
-        applicationId,
-        buildId,
-        archivePath: archiveOf(upload),
-        fileType: archiveTypeOf(build),
-        limits: {
-          maxEntries: config.upload.maxEntries,
-          maxUnpackedBytes: config.upload.maxUnpackedBytes,
-        },
-        signal: context.signal,
-        onProgress: throttled(context),
-      });
-      await context.emit('archive_read', {
-        files: master.files,
-        bytes: master.bytes,
-        empty_directories: master.emptyDirectories,
-        case_collisions: master.caseCollisions,
-      });
-      const packages = await cutPackages(dependencies, context, {
+      const result = await storeArchive(dependencies, context, {
         build,
-        tree: master.tree,
+        archivePath: archiveOf(upload),
         packageMapId,
       });
-      const stored = [{ name: MASTER_PACKAGE, ...master }, ...packages];
-      await database.transaction((tx) => finishStoringBuild(tx, buildId, stored));
       await rm(archiveOf(upload), { force: true });
-      return { outcome: 'succeeded', result: summary(await findBuildById(database.db, buildId)) };
+      return { outcome: 'succeeded', result };
     },
     failed: async (tx, { buildId, upload }, error) => {
-      await failStoringBuild(tx, buildId, error);
       await rm(archiveOf(upload), { force: true });
-      const build = await findBuildById(tx, buildId);
-      if (build !== null) await depot.deleteBuild(build.applicationId, buildId);
+      await forgetArchive(dependencies, tx, { buildId, error });
     },
   };
+}
+
+/**
+ * Makes a build of an archive that lies in the spool: its tree in the depot, its packages, and the row.
+ * @returns what the job has to tell at its end
+ */
+export async function storeArchive(
+  dependencies: JobDependencies,
+  context: JobContext,
+  from: { build: BuildRow; archivePath: string; packageMapId: string | null },
+): Promise<unknown> {
+  const { config, database, depot } = dependencies;
+  const { build, archivePath, packageMapId } = from;
+  const { id: buildId, applicationId } = build;
+  await depot.createRepository(applicationId);
+  const master = await depot.ingestBuild({
+    applicationId,
+    buildId,
+    archivePath,
+    fileType: archiveTypeOf(build),
+    limits: {
+      maxEntries: config.upload.maxEntries,
+      maxUnpackedBytes: config.upload.maxUnpackedBytes,
+    },
+    signal: context.signal,
+    onProgress: throttled((progress) => context.emit('progress', progress)),
+  });
+  await context.emit('archive_read', {
+    files: master.files,
+    bytes: master.bytes,
+    empty_directories: master.emptyDirectories,
+    case_collisions: master.caseCollisions,
+  });
+  const packages = await cutPackages(dependencies, context, {
+    build,
+    tree: master.tree,
+    packageMapId,
+  });
+  const stored = [{ name: MASTER_PACKAGE, ...master }, ...packages];
+  await database.transaction((tx) => finishStoringBuild(tx, buildId, stored));
+  return summaryOf(await findBuildById(database.db, buildId));
+}
+
+/** Makes a build one that may be uploaded again, in the transaction that ends the job which could not store it. */
+export async function forgetArchive(
+  { depot }: JobDependencies,
+  tx: Db,
+  { buildId, error }: { buildId: string; error: ErrorBody },
+): Promise<void> {
+  await failStoringBuild(tx, buildId, error);
+  const build = await findBuildById(tx, buildId);
+  if (build !== null) await depot.deleteBuild(build.applicationId, buildId);
 }
 
 async function cutPackages(
@@ -103,17 +134,19 @@ async function cutPackages(
   return packages;
 }
 
-function throttled(context: JobContext): (progress: { files: number; bytes: number }) => void {
+/** Tells of progress now and then. */
+export function throttled<T>(tell: (progress: T) => Promise<void>): (progress: T) => void {
   let last = Date.now();
   return (progress) => {
     if (Date.now() - last < PROGRESS_MS) return;
     last = Date.now();
     // Progress is a courtesy: that it could not be told must not fail the upload.
-    context.emit('progress', progress).catch(() => {});
+    tell(progress).catch(() => {});
   };
 }
 
-function archiveTypeOf({ fileType }: BuildRow): ArchiveType {
+/** The type that the build's row names. @throws {AppError} `internal` */
+export function archiveTypeOf({ fileType }: BuildRow): ArchiveType {
   if (fileType === 'zip' || fileType === 'tar.gz' || fileType === 'tar.bz2') return fileType;
   throw new AppError(
     'internal',
@@ -121,7 +154,8 @@ function archiveTypeOf({ fileType }: BuildRow): ArchiveType {
   );
 }
 
-function summary(build: BuildRow | null): unknown {
+/** What a job that stored a build tells at its end. */
+export function summaryOf(build: BuildRow | null): unknown {
   if (build === null) return { deleted: true };
   return {
     build: build.name,

@@ -11,6 +11,17 @@ export const JOB_KINDS = {
     upload: z.string(),
     packageMapId: z.uuid().nullable(),
   }),
+  fetch_build: z.object({
+    buildId: z.uuid(),
+    /** The URL as it may be shown: without user, password and query. */
+    source: z.string(),
+    /** The whole URL, sealed, in base64. */
+    sealedUrl: z.string(),
+    verifyTls: z.boolean(),
+    /** Lower-case hexadecimal. */
+    sha256: z.string().nullable(),
+    packageMapId: z.uuid().nullable(),
+  }),
   create_gitrepo: z.object({ gitrepoId: z.uuid() }),
   initialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
   deinitialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { spoolUpload, uploadsDirectory } from '../depot/upload-spool.ts';
 import type { ArchiveType } from '../domain/archive-entry.ts';
 import { AppError } from '../domain/errors.ts';
 import { normalizeBuildName } from '../domain/names.ts';
@@ -10,7 +11,6 @@ import { type Caller, type PageOf, type ServiceContext, toPage } from './context
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
 import { requirePackageMap } from './package-maps.ts';
-import { spoolUpload } from './upload-spool.ts';
 
 export type Build = store.BuildRow;
 
@@ -95,29 +95,19 @@ export async function uploadBuild(
   open: () => Promise<Readable>,
 ): Promise<{ build: Build; job: Job }> {
   const { database } = context;
-  const build = await getBuild(context, upload.applicationName, upload.name);
-  refuseStored(build);
-  const map =
-    upload.packageMap === undefined
-      ? null
-      : await requirePackageMap(database.db, build.applicationId, upload.packageMap);
+  const { build, packageMapId } = await expectUpload(context, upload);
   const spooled = await spoolUpload(await open(), {
-    config: context.config,
+    directory: uploadsDirectory(context.config.dataDirectory),
+    maxBytes: context.config.upload.maxBytes,
     fileType: upload.fileType,
     sha256: upload.sha256,
   });
   const job = await database
     .transaction(async (tx) => {
-      if (!(await store.startStoringBuild(tx, build.id, spooled))) {
-        refuseStored(await requireBuild(tx, build.applicationId, build.name));
-        throw new AppError(
-          'build_busy',
-          `Build \`${build.name}\` is being stored by another upload.`,
-        );
-      }
+      await startStoring(tx, build, spooled);
       return recordJob(tx, caller, {
         kind: 'store_build',
-        data: { buildId: build.id, upload: spooled.file, packageMapId: map?.id ?? null },
+        data: { buildId: build.id, upload: spooled.file, packageMapId },
         applicationId: build.applicationId,
       });
     })
@@ -128,6 +118,33 @@ export async function uploadBuild(
     });
   await ringJob(context, job);
   return { build: await getBuild(context, upload.applicationName, upload.name), job };
+}
+
+/**
+ * Checks that an upload to a build is welcome, before anything is read of it.
+ * @throws {AppError} `not_found`, `build_already_stored`, `build_busy`
+ */
+export async function expectUpload(
+  context: ServiceContext,
+  upload: BuildUpload,
+): Promise<{ build: Build; packageMapId: string | null }> {
+  const { db } = context.database;
+  const build = await getBuild(context, upload.applicationName, upload.name);
+  refuseStored(build);
+  if (upload.packageMap === undefined) return { build, packageMapId: null };
+  const { id } = await requirePackageMap(db, build.applicationId, upload.packageMap);
+  return { build, packageMapId: id };
+}
+
+/** Makes a build `storing`, unless another upload came first. @throws {AppError} `build_already_stored`, `build_busy` */
+export async function startStoring(
+  tx: Db,
+  build: Build,
+  upload: store.UploadedArchive,
+): Promise<void> {
+  if (await store.startStoringBuild(tx, build.id, upload)) return;
+  refuseStored(await requireBuild(tx, build.applicationId, build.name));
+  throw new AppError('build_busy', `Build \`${build.name}\` is being stored by another upload.`);
 }
 
 /**
@@ -188,7 +205,8 @@ function refuseStored(build: Build): void {
   }
 }
 
-function requirePackage(build: Build, name: string): Build['packages'][number] {
+/** A package of a stored build. @throws {AppError} `not_found`, `conflict` if the build is not stored */
+export function requirePackage(build: Build, name: string): Build['packages'][number] {
   if (build.state !== 'stored') {
     throw new AppError(
       'conflict',

@@ -10,11 +10,11 @@ export type BuildRow = Build & { readonly packages: Package[] };
 export const Attributes = z.record(z.string(), z.unknown());
 export type Attributes = z.infer<typeof Attributes>;
 
-/** What an upload that has reached the spool tells about itself. */
+/** What an upload that has reached the spool tells about itself; of one that is still to be fetched only the type is known. */
 export interface UploadedArchive {
   readonly fileType: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
+  readonly sizeBytes: number | null;
+  readonly sha256: string | null;
 }
 
 /** A package as the depot has cut it. */
@@ -86,6 +86,15 @@ export async function startStoringBuild(
     },
   });
   return count === 1;
+}
+
+/** Writes down what a fetched upload turned out to be. */
+export async function recordFetchedUpload(
+  db: Db,
+  id: string,
+  { sizeBytes, sha256 }: UploadedArchive,
+): Promise<void> {
+  await db.build.updateMany({ where: { id, state: 'storing' }, data: { sizeBytes, sha256 } });
 }
 
 /** Takes a build from `storing` to `stored` with its packages. False if it is in another state. */

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { serializerCompiler } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
+import { quoted } from '../../domain/quoted.ts';
 import type { Api } from '../fastify-types.ts';
 import { type FailedPart, toValidationError } from '../validation-problems.ts';
 
@@ -52,10 +53,17 @@ function bodyOf(request: FastifyRequest, schema: unknown): unknown {
 
 /** A path whose parts cannot be what they should be names nothing. */
 function unknownPath({ issues, value }: FailedPart): AppError {
-  const key = String(issues[0]?.path[0] ?? '');
-  const given: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, key) : '';
-  return new AppError('not_found', `There is no ${key} \`${String(given).slice(0, 160)}\`.`, {
-    details: { kind: key, name: String(given).slice(0, 160) },
+  const key = issues[0]?.path[0];
+  // A route with a wildcard and no schema for it: what is wrong is no part that has a name.
+  if (typeof key !== 'string' || typeof value !== 'object' || value === null) {
+    return new AppError(
+      'not_found',
+      'There is nothing at this path; GET /openapi.json lists all there is.',
+    );
+  }
+  const given = String(Reflect.get(value, key) ?? '').slice(0, 160);
+  return new AppError('not_found', `There is no ${key} ${quoted(given)}.`, {
+    details: { kind: key, name: given },
   });
 }
 

@@ -1,8 +1,8 @@
 import multipart from '@fastify/multipart';
 import { z } from 'zod';
-import { AppError } from '../../domain/errors.ts';
 import * as service from '../../services/builds.ts';
 import type { ServiceContext } from '../../services/context.ts';
+import { uploadBuildFrom } from '../../services/indirect-uploads.ts';
 import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toBuild } from '../resources/builds.ts';
@@ -41,7 +41,7 @@ export async function addBuildArchiveRoutes(app: Api, context: ServiceContext): 
     schema: {
       summary: 'Upload the archive of a build',
       description:
-        'The archive is the file of the form field `build`, or the body itself under any other Content-Type. A stored build never changes: a second upload is refused.',
+        'The archive is the file of the form field `build`, or the body itself under any other Content-Type. With `indirect_url` Muster fetches it from there, and what else the request carries is ignored. A stored build never changes: a second upload is refused.',
       tags,
       consumes: ['multipart/form-data', 'application/octet-stream'],
       params: BuildPath,
@@ -50,15 +50,22 @@ export async function addBuildArchiveRoutes(app: Api, context: ServiceContext): 
     },
     handler: async (request, reply) => {
       const { application, build: name } = request.params;
-      const { file_type, package_map, sha256, indirect_url, wait } = request.query;
-      if (indirect_url !== undefined) throw notYetIndirect();
-      const upload = { name, fileType: file_type, packageMap: package_map, sha256 };
-      const { build, job } = await service.uploadBuild(
-        context,
-        callerOf(request),
-        { applicationName: application, ...upload },
-        () => openUpload(request),
-      );
+      const { file_type, package_map, sha256, indirect_url, verify, wait } = request.query;
+      const caller = callerOf(request);
+      const upload = {
+        applicationName: application,
+        name,
+        fileType: file_type,
+        packageMap: package_map,
+        sha256,
+      };
+      const { build, job } =
+        indirect_url === undefined
+          ? await service.uploadBuild(context, caller, upload, () => openUpload(request))
+          : await uploadBuildFrom(context, caller, upload, {
+              url: indirect_url,
+              verifyTls: verify,
+            });
       const settled = await settleJob(context, reply, { job, waitSeconds: wait });
       const current = settled.isDone ? await service.getBuild(context, application, name) : build;
       return { ...toBuild(application, current), job: settled.summary };
@@ -89,12 +96,4 @@ export async function addBuildArchiveRoutes(app: Api, context: ServiceContext): 
       return reply.type(MEDIA_TYPE[file_type]).send(archive);
     },
   });
-}
-
-function notYetIndirect(): AppError {
-  return new AppError(
-    'invalid_input',
-    '`indirect_url` is not available yet; send the archive itself as the form field `build` or as the body.',
-    { details: { parameter: 'indirect_url' } },
-  );
 }

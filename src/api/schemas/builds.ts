@@ -29,7 +29,9 @@ export const UploadQuery = z.strictObject({
     .transform((hash) => hash.toLowerCase())
     .optional()
     .meta({ description: 'SHA-256 of the archive; the upload is refused if it has another one.' }),
-  indirect_url: text('Where Muster is to fetch the archive. Not available yet.').optional(),
+  indirect_url: text(
+    'An http or https URL that Muster fetches the archive from, in the job. It must lead to a public address or to one that the setting MUSTER_INDIRECT_ALLOW names, redirects (at most 5) included.',
+  ).optional(),
   verify: flag('Whether to check the TLS certificate of `indirect_url`.').default(true),
   wait,
 });

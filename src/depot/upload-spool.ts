@@ -1,10 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Config } from '../config.ts';
 import { type ArchiveType, archiveTypeOf } from '../domain/archive-entry.ts';
 import { AppError } from '../domain/errors.ts';
 
@@ -18,7 +17,21 @@ export interface SpooledUpload {
   discard(): Promise<void>;
 }
 
-const uploadsDirectory = (config: Config): string => join(config.dataDirectory, 'uploads');
+export interface SpoolOptions {
+  /** See `uploadsDirectory`. */
+  readonly directory: string;
+  readonly maxBytes: number;
+  readonly fileType: ArchiveType;
+  /** Lower-case hexadecimal; checked if given. */
+  readonly sha256?: string | undefined;
+  /** What the name of the file begins with, so that whoever left it can be told. Default: nothing. */
+  readonly prefix?: string;
+}
+
+/** The folder of uploads that are under way, in Muster's data directory. */
+export function uploadsDirectory(dataDirectory: string): string {
+  return join(dataDirectory, 'uploads');
+}
 
 const COMPRESSION_OF: Record<ArchiveType, 'zip' | 'gzip' | 'bzip2'> = {
   zip: 'zip',
@@ -31,17 +44,13 @@ const COMPRESSION_OF: Record<ArchiveType, 'zip' | 'gzip' | 'bzip2'> = {
  * @throws {AppError} `upload_incomplete` if the sender broke off, `payload_too_large`, `archive_wrong_type` by the
  *   first bytes, `archive_broken` if empty, `checksum_mismatch`, `storage_failed`
  */
-export async function spoolUpload(
-  source: Readable,
-  options: { config: Config; fileType: ArchiveType; sha256?: string | undefined },
-): Promise<SpooledUpload> {
-  const { config, fileType } = options;
-  const directory = uploadsDirectory(config);
+export async function spoolUpload(source: Readable, options: SpoolOptions): Promise<SpooledUpload> {
+  const { directory, fileType } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const file = randomUUID();
+  const file = `${options.prefix ?? ''}${randomUUID()}`;
   const path = join(directory, file);
   const discard = (): Promise<void> => rm(path, { force: true });
-  const meter = measure(config.upload.maxBytes, fileType);
+  const meter = measure(options.maxBytes, fileType);
   try {
     await pipeline(source, meter.stream, createWriteStream(path, { mode: 0o600, flags: 'wx' }));
     const { sizeBytes, sha256 } = meter.result();
@@ -56,6 +65,14 @@ export async function spoolUpload(
   } catch (error) {
     await discard();
     throw error instanceof AppError ? error : translate(error);
+  }
+}
+
+/** Removes what was spooled under a prefix by whoever cannot do it any more. */
+export async function discardSpooled(directory: string, prefix: string): Promise<void> {
+  const names = await readdir(directory).catch(() => []);
+  for (const name of names.filter((each) => each.startsWith(prefix))) {
+    await rm(join(directory, name), { force: true });
   }
 }
 
