@@ -28,6 +28,8 @@ export const ERROR_CODES = [
   'archive_too_large',
   'checksum_mismatch',
   'upload_incomplete',
+  'indirect_url_refused',
+  'download_failed',
   'package_map_conflict',
   // Deployments
   'build_not_stored',
@@ -41,6 +43,7 @@ export const ERROR_CODES = [
   'server_unreachable',
   'server_login_refused',
   'host_key_changed',
+  'become_refused',
   'server_unsuitable',
   'path_parent_missing',
   'path_occupied',
@@ -52,6 +55,10 @@ export const ERROR_CODES = [
   'action_failed',
   'command_timeout',
   'command_failed',
+  // Git providers
+  'gitprovider_refused',
+  'gitprovider_unreachable',
+  'gitrepo_diverged',
   // Muster itself
   'storage_failed',
   'service_unavailable',

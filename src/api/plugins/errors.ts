@@ -29,6 +29,8 @@ export const STATUS_OF = {
   archive_too_large: 413,
   checksum_mismatch: 422,
   upload_incomplete: 400,
+  indirect_url_refused: 400,
+  download_failed: 422,
   package_map_conflict: 422,
 
   build_not_stored: 400,
@@ -42,6 +44,7 @@ export const STATUS_OF = {
   server_unreachable: 503,
   server_login_refused: 409,
   host_key_changed: 409,
+  become_refused: 409,
   server_unsuitable: 409,
   path_parent_missing: 409,
   path_occupied: 409,
@@ -53,6 +56,10 @@ export const STATUS_OF = {
   action_failed: 409,
   command_timeout: 409,
   command_failed: 409,
+
+  gitprovider_refused: 409,
+  gitprovider_unreachable: 503,
+  gitrepo_diverged: 409,
 
   storage_failed: 503,
   service_unavailable: 503,
@@ -78,6 +85,8 @@ export function sendError(thrown: unknown, request: FastifyRequest, reply: Fasti
   const error = toAppError(thrown);
   reply.failure = error;
   if (error.code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="muster"');
+  const retryAfter = error.details['retry_after_seconds'];
+  if (typeof retryAfter === 'number') reply.header('retry-after', String(retryAfter));
   const body: ErrorReply = {
     status: 'error',
     // What an internal error says is for the log alone.
