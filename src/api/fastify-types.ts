@@ -17,13 +17,13 @@ export type Api = FastifyInstance<
 
 /**
  * Who may call a route. `open`: anybody. `authenticated`: whoever has a token; the handler shows only what the
- * caller may see. `global`: what belongs to no application. `application`: the one named by the path, or by
- * `app_name` where it is yet to be made.
+ * caller may see. `global`: what belongs to no application; with `orSelf` also the user that the path names as
+ * `:user`. `application`: the one named by the path, or by `app_name` where it is yet to be made.
  */
 export type RoutePermission =
   | { readonly scope: 'open' }
   | { readonly scope: 'authenticated' }
-  | { readonly scope: 'global'; readonly access: Access }
+  | { readonly scope: 'global'; readonly access: Access; readonly orSelf?: true }
   | { readonly scope: 'application'; readonly access: Access };
 
 declare module 'fastify' {

@@ -7,16 +7,37 @@ export type Access = 'read' | 'write';
 /** The name under which permissions speak of what belongs to no application: servers, keypairs, users. */
 export const GLOBAL_SCOPE = '_global';
 
-const AppAccess = z.enum(['read', 'write', 'read/write', '']);
+export const AppAccess = z.enum(['read', 'write', 'read/write', '']);
+export type AppAccess = z.infer<typeof AppAccess>;
+
+/** Names have at most 128 characters, so a longer glob could not match more of them than a shorter one. */
+const MAX_GLOB_LENGTH = 128;
+/** They are read with every request. */
+const MAX_ENTRIES = 1000;
+
+export const PermissionGlob = z
+  .string()
+  .min(1)
+  .max(MAX_GLOB_LENGTH)
+  .regex(/^[^/\p{Cc}]*$/u, 'must be a pattern of one name, without `/` and control characters');
+
+const fewEntries = (globs: object): boolean => Object.keys(globs).length <= MAX_ENTRIES;
+const TOO_MANY = { error: `must have at most ${MAX_ENTRIES} entries` };
 
 /**
  * What a user may do, as it is stored and sent. Source: API.md, "Jobs, users, tokens".
  * `apps`: application glob → access. `actions`: application glob → action glob → `execute`. `servers`: globs.
  */
 export const Permissions = z.object({
-  apps: z.record(z.string(), AppAccess).default({}),
-  actions: z.record(z.string(), z.record(z.string(), z.literal('execute'))).default({}),
-  servers: z.array(z.string()).default([]),
+  apps: z.record(PermissionGlob, AppAccess).refine(fewEntries, TOO_MANY).default({}),
+  actions: z
+    .record(
+      PermissionGlob,
+      z.record(PermissionGlob, z.literal('execute')).refine(fewEntries, TOO_MANY),
+    )
+    .refine(fewEntries, TOO_MANY)
+    .default({}),
+  servers: z.array(PermissionGlob).max(MAX_ENTRIES).default([]),
 });
 export type Permissions = z.infer<typeof Permissions>;
 
@@ -34,13 +55,48 @@ export const EVERYTHING: Permissions = {
  * @param scope an application's name, or `GLOBAL_SCOPE`
  */
 export function isAllowed(permissions: Permissions, scope: string, access: Access): boolean {
-  const matching = Object.entries(permissions.apps).filter(([glob]) => matches(glob, scope));
-  const longest = Math.max(...matching.map(([glob]) => glob.length));
-  const deciding = matching.filter(([glob]) => glob.length === longest);
-  return deciding.length > 0 && deciding.every(([, given]) => given.split('/').includes(access));
+  const deciding = decidingEntries(permissions.apps, scope);
+  return deciding.length > 0 && deciding.every((given) => given.split('/').includes(access));
 }
 
-function matches(glob: string, scope: string): boolean {
-  if (scope === GLOBAL_SCOPE || glob === GLOBAL_SCOPE) return glob === scope;
-  return minimatch(scope, glob, { dot: true, nonegate: true, nocomment: true, noext: true });
+/** Whether a user may change users, servers and all else that belongs to no application. */
+export function mayAdminister(permissions: Permissions): boolean {
+  return isAllowed(permissions, GLOBAL_SCOPE, 'write');
+}
+
+/** All that may be done with an application, or with what belongs to none, in the words of permissions. */
+export function accessTo(permissions: Permissions, scope: string): AppAccess {
+  const mayRead = isAllowed(permissions, scope, 'read');
+  const mayWrite = isAllowed(permissions, scope, 'write');
+  if (mayRead && mayWrite) return 'read/write';
+  if (mayRead) return 'read';
+  return mayWrite ? 'write' : '';
+}
+
+/** The globs of the actions of an application that may be executed. Decided as in `isAllowed`. */
+export function executableActions(permissions: Permissions, application: string): string[] {
+  const [first = {}, ...others] = decidingEntries(permissions.actions, application);
+  return Object.keys(first)
+    .filter((glob) => others.every((other) => Object.hasOwn(other, glob)))
+    .sort();
+}
+
+/** The servers of these that may not be deployed to or initialized on: no glob matches their names. */
+export function forbiddenServers(permissions: Permissions, names: readonly string[]): string[] {
+  return names.filter((name) => !permissions.servers.some((glob) => matches(glob, name)));
+}
+
+/** What the longest of the globs that match a name give; more than one thing only if they are equally long. */
+function decidingEntries<T>(byGlob: Readonly<Record<string, T>>, name: string): T[] {
+  const matching = Object.entries(byGlob).filter(([glob]) => matches(glob, name));
+  const longest = Math.max(...matching.map(([glob]) => glob.length));
+  return matching.filter(([glob]) => glob.length === longest).map(([, given]) => given);
+}
+
+const HAS_WILDCARD = /[*?[\]{}!\\]/;
+
+function matches(glob: string, name: string): boolean {
+  if (name === GLOBAL_SCOPE || glob === GLOBAL_SCOPE) return glob === name;
+  if (!HAS_WILDCARD.test(glob)) return glob === name;
+  return minimatch(name, glob, { dot: true, nonegate: true, nocomment: true, noext: true });
 }

@@ -4,7 +4,8 @@ import * as store from '../store/applications.ts';
 import { countActiveDeployments } from '../store/deployments.ts';
 import { countActiveJobs } from '../store/jobs.ts';
 import type { Page } from '../store/paging.ts';
-import { type PageOf, type ServiceContext, toPage } from './context.ts';
+import { recordAudit } from './audit.ts';
+import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { requireApplication } from './lookup.ts';
 
 export type Application = store.ApplicationRow;
@@ -25,12 +26,20 @@ export function getApplication(context: ServiceContext, name: string): Promise<A
 /** @throws {AppError} `invalid_input`, `already_exists` */
 export async function createApplication(
   context: ServiceContext,
+  caller: Caller,
   name: string,
 ): Promise<Application> {
-  const application = await store.insertApplication(
-    context.database.db,
-    parseName('application', name),
-  );
+  const parsed = parseName('application', name);
+  const application = await context.database.transaction(async (tx) => {
+    const made = await store.insertApplication(tx, parsed);
+    await recordAudit(tx, caller, {
+      action: 'application.create',
+      application: parsed,
+      subject: parsed,
+      after: { application: parsed },
+    });
+    return made;
+  });
   context.log.info({ application: application.name }, 'application created');
   return application;
 }
@@ -39,7 +48,11 @@ export async function createApplication(
  * Deletes an application and everything of it in Muster. Clones on servers stay as they are.
  * @throws {AppError} `not_found`; `in_use` while a deployment or another job of it is under way
  */
-export async function deleteApplication(context: ServiceContext, name: string): Promise<void> {
+export async function deleteApplication(
+  context: ServiceContext,
+  caller: Caller,
+  name: string,
+): Promise<void> {
   const { database, depot, log } = context;
   const application = await requireApplication(database.db, name);
   await database.transaction(async (tx) => {
@@ -56,6 +69,12 @@ export async function deleteApplication(context: ServiceContext, name: string): 
       );
     }
     await store.deleteApplication(tx, application.id);
+    await recordAudit(tx, caller, {
+      action: 'application.delete',
+      application: name,
+      subject: name,
+      before: { application: name },
+    });
   });
   // The rows are gone, so the objects are garbage: a failure here is a matter for the log, not for the caller.
   await depot.removeRepository(application.id).catch((error: unknown) => {

@@ -1,6 +1,16 @@
-import { insertAuditEvent } from '../store/audit-events.ts';
+import type { RateLimit } from '../domain/rate-limit.ts';
+import * as store from '../store/audit-events.ts';
 import type { Db } from '../store/database.ts';
-import type { Caller } from './context.ts';
+import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+
+export type AuditEvent = store.AuditEventRow;
+export type { AuditFilter } from '../store/audit-events.ts';
+
+/** Who is written down as having done it. */
+export type Actor = Omit<Caller, 'userId'>;
+
+/** Stands in place of a username where there is none: no user can be called that. */
+export const NOBODY = '-';
 
 /** What was changed. `before` and `after` are as the wire shows them, without secrets. */
 export interface AuditedChange {
@@ -15,11 +25,41 @@ export interface AuditedChange {
 }
 
 /** Writes down who changed what, in the transaction of the change itself, so that neither is without the other. */
-export async function recordAudit(tx: Db, caller: Caller, change: AuditedChange): Promise<void> {
-  await insertAuditEvent(tx, {
-    username: caller.username,
-    remoteAddress: caller.remoteAddress,
-    requestId: caller.requestId,
+export async function recordAudit(tx: Db, actor: Actor, change: AuditedChange): Promise<void> {
+  await store.insertAuditEvent(tx, {
+    username: actor.username,
+    remoteAddress: actor.remoteAddress,
+    requestId: actor.requestId,
     ...change,
   });
+}
+
+/**
+ * Writes down what was refused, unless the same user was refused something from the same address a moment ago:
+ * whoever tries in a loop must not fill the disk.
+ * @param throttle how often one user at one address is written down
+ */
+export async function recordRefusal(
+  context: ServiceContext,
+  throttle: RateLimit,
+  actor: Actor,
+  refusal: AuditedChange,
+): Promise<void> {
+  if (throttle.take(`${actor.username} ${actor.remoteAddress}`, Date.now()) > 0) return;
+  try {
+    await recordAudit(context.database.db, actor, refusal);
+  } catch (error) {
+    // The refusal stands all the same, and its caller must hear of it.
+    context.log.warn({ err: error, action: refusal.action }, 'a refusal could not be written down');
+  }
+}
+
+/** Events, newest first. */
+export async function listAuditEvents(
+  context: ServiceContext,
+  filter: store.AuditFilter,
+  limit: number,
+): Promise<PageOf<AuditEvent>> {
+  const rows = await store.listAuditEvents(context.database.db, filter, limit);
+  return toPage(rows, limit, ({ id }) => String(id));
 }

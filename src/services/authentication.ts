@@ -1,23 +1,19 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { AppError } from '../domain/errors.ts';
-import { EVERYTHING, Permissions } from '../domain/permissions.ts';
+import { EVERYTHING, mayAdminister, type Permissions } from '../domain/permissions.ts';
 import type { Db } from '../store/database.ts';
-import {
-  deleteToken,
-  ensureUser,
-  findToken,
-  insertToken,
-  listTokensNamed,
-  lockUsers,
-} from '../store/users.ts';
+import * as store from '../store/users.ts';
+import { type Actor, NOBODY, recordAudit } from './audit.ts';
 import type { Caller, ServiceContext } from './context.ts';
 
 /** Who asks, and what they may do. */
 export interface AuthenticatedCaller extends Caller {
   readonly permissions: Permissions;
+  /** The token that they asked with. */
+  readonly tokenId: string;
 }
 
 /** Whose token it is, before anything is known of the request. */
@@ -28,7 +24,7 @@ export type Identity = Omit<AuthenticatedCaller, 'remoteAddress' | 'requestId'>;
  * @throws {AppError} `unauthenticated` if it is nobody's or has expired
  */
 export async function authenticate(context: ServiceContext, token: string): Promise<Identity> {
-  const row = await findToken(context.database.db, hashToken(token));
+  const row = await store.findToken(context.database.db, hashToken(token));
   if (row === null) {
     throw new AppError(
       'unauthenticated',
@@ -36,48 +32,116 @@ export async function authenticate(context: ServiceContext, token: string): Prom
     );
   }
   const { id, username, permissions } = row.user;
-  return { userId: id, username, permissions: Permissions.parse(permissions) };
+  return { userId: id, username, permissions, tokenId: row.id };
 }
 
 const ADMIN_USERNAME = 'admin';
 /** The token that mirrors the setting: it comes, changes and goes with it. */
 const SETTING_TOKEN_NAME = 'MUSTER_ADMIN_TOKEN';
 /** The token that the first start makes where none is set. */
-const FILE_TOKEN_NAME = 'admin-token';
+export const FILE_TOKEN_NAME = 'admin-token';
+
+/** Tokens that rest on the machine's configuration and on no password. No login may make one of such a name. */
+export const OPERATOR_TOKEN_NAMES: readonly string[] = [SETTING_TOKEN_NAME, FILE_TOKEN_NAME];
 
 /** Where the first start writes the token that it makes. */
 const adminTokenFile = (config: Config): string => join(config.dataDirectory, 'admin-token');
 
+const MUSTER: Actor = { username: NOBODY, remoteAddress: null, requestId: null };
+
 /**
- * Sees to it that there is a user `admin` who may do everything and has a token: the one of the setting
- * MUSTER_ADMIN_TOKEN, else a random one in the file `admin-token` of the data directory. Called at every start;
- * safe when several processes start at once, and after a crash in the middle. The token is never printed.
- *
- * A file that was deleted is not made again while its token is valid: somebody has put the token elsewhere.
+ * Sees to it that somebody can administer Muster. With the setting MUSTER_ADMIN_TOKEN, that is user `admin` with
+ * this token. Without it, user `admin` is made and given a random token, written to the file `admin-token` of the
+ * data directory, but only while nobody else may write `_global` and has a way in: who has deleted the first
+ * administrator or its token does not find them again. Called at every start; safe when several processes start
+ * at once, and after a crash in the middle. The token is never printed.
  */
 export async function ensureAdmin(context: ServiceContext): Promise<void> {
   const { config, database, log } = context;
   await database.transaction(async (tx) => {
-    await lockUsers(tx);
-    const admin = await ensureUser(tx, ADMIN_USERNAME, EVERYTHING);
-    await replaceSettingToken(tx, admin.id, config.adminToken);
-    if (config.adminToken !== null) return;
-    const made = await listTokensNamed(tx, admin.id, FILE_TOKEN_NAME);
-    if (made.length > 0) return;
+    await store.lockUsers(tx);
+    if (config.adminToken !== null) {
+      await replaceSettingToken(tx, await provideAdmin(tx), config.adminToken);
+      return;
+    }
+    const admin = await store.findUser(tx, ADMIN_USERNAME);
+    if (admin !== null) await replaceSettingToken(tx, admin, null);
+    if (await hasAdministrator(tx)) return;
     const token = await readOrWriteToken(adminTokenFile(config));
-    await insertToken(tx, { userId: admin.id, name: FILE_TOKEN_NAME, hash: hashToken(token) });
+    await addToken(tx, await provideAdmin(tx), { name: FILE_TOKEN_NAME, token });
     log.info({ file: adminTokenFile(config) }, 'the admin token is in this file');
   });
 }
 
-async function replaceSettingToken(tx: Db, userId: string, setting: string | null): Promise<void> {
+/**
+ * Removes the file of the first administrator's token. Called when that token ends, so that the next start does
+ * not take the file for one whose token was not yet stored.
+ */
+export async function removeAdminTokenFile(config: Config): Promise<void> {
+  await rm(adminTokenFile(config), { force: true });
+}
+
+/** 256 random bits, with a prefix by which scanners for leaked secrets know it. */
+export function generateToken(): string {
+  return `muster_${randomBytes(32).toString('base64url')}`;
+}
+
+/** What is stored of a token. It is random, so a plain hash is enough. */
+export function hashToken(token: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(createHash('sha256').update(token).digest());
+}
+
+async function provideAdmin(tx: Db): Promise<store.UserRow> {
+  const present = await store.findUser(tx, ADMIN_USERNAME);
+  if (present !== null) return present;
+  const values = { username: ADMIN_USERNAME, permissions: EVERYTHING };
+  const made = await store.insertUser(tx, { ...values, passwordHash: null });
+  await recordAudit(tx, MUSTER, {
+    action: 'user.create',
+    application: null,
+    subject: made.username,
+    after: values,
+  });
+  return made;
+}
+
+async function hasAdministrator(tx: Db): Promise<boolean> {
+  const canEnter = new Set(await store.listUsersWithCredentials(tx));
+  const users = await store.listUsers(tx, {});
+  return users.some(({ id, permissions }) => canEnter.has(id) && mayAdminister(permissions));
+}
+
+async function replaceSettingToken(
+  tx: Db,
+  admin: store.UserRow,
+  setting: string | null,
+): Promise<void> {
   const hash = setting === null ? null : hashToken(setting);
-  const mirrored = await listTokensNamed(tx, userId, SETTING_TOKEN_NAME);
-  const stale = mirrored.filter((token) => hash === null || Buffer.compare(hash, token.hash) !== 0);
-  for (const token of stale) await deleteToken(tx, token.id);
+  const mirrored = await store.listTokensNamed(tx, admin.id, SETTING_TOKEN_NAME);
+  for (const { id, name, hash: old } of mirrored) {
+    if (hash !== null && Buffer.compare(hash, old) === 0) continue;
+    await store.deleteToken(tx, id);
+    const before = { name, username: admin.username };
+    await recordAudit(tx, MUSTER, {
+      action: 'token.delete',
+      application: null,
+      subject: id,
+      before,
+    });
+  }
   // The operator may have put the token of the file into the setting; then it is there under its own name.
-  if (hash === null || (await findToken(tx, hash)) !== null) return;
-  await insertToken(tx, { userId, name: SETTING_TOKEN_NAME, hash });
+  if (setting === null || hash === null || (await store.findToken(tx, hash)) !== null) return;
+  await addToken(tx, admin, { name: SETTING_TOKEN_NAME, token: setting });
+}
+
+async function addToken(
+  tx: Db,
+  { id: userId, username }: store.UserRow,
+  { name, token }: { name: string; token: string },
+): Promise<void> {
+  const { id } = await store.insertToken(tx, { userId, name, hash: hashToken(token) });
+  const after = { name, username };
+  await recordAudit(tx, MUSTER, { action: 'token.create', application: null, subject: id, after });
 }
 
 /** A file without a row is what a crash between the two has left: its token is taken. */
@@ -89,8 +153,4 @@ async function readOrWriteToken(file: string): Promise<string> {
   await writeFile(unfinished, `${token}\n`, { mode: 0o600 });
   await rename(unfinished, file);
   return token;
-}
-
-function hashToken(token: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(createHash('sha256').update(token).digest());
 }

@@ -7,6 +7,7 @@ import { quoted } from '../domain/quoted.ts';
 import * as store from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import type { Page } from '../store/paging.ts';
+import { recordAudit } from './audit.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
@@ -47,16 +48,23 @@ export async function requireBuild(db: Db, applicationId: string, name: string):
 /** @throws {AppError} `not_found`, `invalid_input`, `already_exists` */
 export async function createBuild(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
   input: { name: string; attributes: store.Attributes },
 ): Promise<{ build: Build; messages: readonly string[] }> {
-  const { db } = context.database;
-  const application = await requireApplication(db, applicationName);
+  const { database } = context;
+  const application = await requireApplication(database.db, applicationName);
   const { name, messages } = normalizeBuildName(input.name);
-  const build = await store.insertBuild(db, {
-    applicationId: application.id,
-    name,
-    attributes: input.attributes,
+  const build = await database.transaction(async (tx) => {
+    const { attributes } = input;
+    const made = await store.insertBuild(tx, { applicationId: application.id, name, attributes });
+    await recordAudit(tx, caller, {
+      action: 'build.create',
+      application: applicationName,
+      subject: name,
+      after: { build_name: name, attributes },
+    });
+    return made;
   });
   return { build, messages };
 }
@@ -64,12 +72,24 @@ export async function createBuild(
 /** @throws {AppError} `not_found` */
 export async function replaceBuildAttributes(
   context: ServiceContext,
-  applicationName: string,
-  name: string,
-  attributes: store.Attributes,
+  caller: Caller,
+  {
+    applicationName,
+    name,
+    attributes,
+  }: { applicationName: string; name: string; attributes: store.Attributes },
 ): Promise<Build> {
   const build = await getBuild(context, applicationName, name);
-  await store.replaceBuildAttributes(context.database.db, build.id, attributes);
+  await context.database.transaction(async (tx) => {
+    await store.replaceBuildAttributes(tx, build.id, attributes);
+    await recordAudit(tx, caller, {
+      action: 'build.change',
+      application: applicationName,
+      subject: name,
+      before: { attributes: build.attributes },
+      after: { attributes },
+    });
+  });
   return getBuild(context, applicationName, name);
 }
 
@@ -105,6 +125,13 @@ export async function uploadBuild(
   const job = await database
     .transaction(async (tx) => {
       await startStoring(tx, build, spooled);
+      const { fileType: file_type, sizeBytes: size_bytes, sha256 } = spooled;
+      await recordAudit(tx, caller, {
+        action: 'build.upload',
+        application: upload.applicationName,
+        subject: build.name,
+        after: { file_type, size_bytes, sha256 },
+      });
       return recordJob(tx, caller, {
         kind: 'store_build',
         data: { buildId: build.id, upload: spooled.file, packageMapId },
@@ -172,6 +199,7 @@ export async function downloadPackage(
 /** @throws {AppError} `not_found`; `in_use` while servers run it or a deployment of it is under way */
 export async function deleteBuild(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
   name: string,
 ): Promise<void> {
@@ -179,7 +207,16 @@ export async function deleteBuild(
   const build = await getBuild(context, applicationName, name);
   if (build.state === 'storing') refuseStored(build);
   refuseInUse(`Build \`${name}\``, { ...(await store.findBuildUses(database.db, build.id)) });
-  await store.deleteBuildRow(database.db, build.id);
+  await database.transaction(async (tx) => {
+    await store.deleteBuildRow(tx, build.id);
+    const { attributes, state, sha256 } = build;
+    await recordAudit(tx, caller, {
+      action: 'build.delete',
+      application: applicationName,
+      subject: name,
+      before: { build_name: name, attributes, state, sha256 },
+    });
+  });
   // A build that was never uploaded may be of an application that has no depot yet.
   if (build.state !== 'created') {
     // The row is gone, so the objects are garbage: a failure here is a matter for the log.

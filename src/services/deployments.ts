@@ -24,8 +24,10 @@ import { findBranch } from '../store/gitrepos.ts';
 import { listGroups } from '../store/groups.ts';
 import { listInstallationPairs } from '../store/installations.ts';
 import { listServerPlaces } from '../store/servers.ts';
+import type { AuthenticatedCaller } from './authentication.ts';
+import { requireServers } from './authorization.ts';
 import { type Build, requireBuild } from './builds.ts';
-import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { type PageOf, type ServiceContext, toPage } from './context.ts';
 import type { Gitdeploy } from './gitdeploys.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireApplication } from './lookup.ts';
@@ -65,16 +67,19 @@ interface Draft {
 
 /**
  * Plans a deployment and writes nothing.
- * @throws {AppError} `not_found`, and what `resolveDeploymentTarget` throws
+ * @throws {AppError} `not_found`, what `resolveDeploymentTarget` throws, and `forbidden` for servers that the
+ *   caller may not touch
  */
 export async function planDeployment(
   context: ServiceContext,
+  caller: AuthenticatedCaller,
   applicationName: string,
   input: NewDeployment,
 ): Promise<DeploymentPlan> {
   const { db } = context.database;
   const application = await requireApplication(db, applicationName);
   const draft = await draftDeployment(db, application, input);
+  requireServers(caller, draft.target.servers);
   return {
     application: application.name,
     build: draft.build.name,
@@ -88,11 +93,12 @@ export async function planDeployment(
 
 /**
  * Stores a deployment with its plan and starts the job that runs it.
- * @throws {AppError} `not_found`, and what `resolveDeploymentTarget` throws; nothing is stored then
+ * @throws {AppError} `not_found`, what `resolveDeploymentTarget` throws, and `forbidden` for servers that the
+ *   caller may not touch; nothing is stored then
  */
 export async function createDeployment(
   context: ServiceContext,
-  caller: Caller,
+  caller: AuthenticatedCaller,
   applicationName: string,
   input: NewDeployment,
 ): Promise<{ deployment: DeploymentDetails; job: Job; warnings: readonly TargetWarning[] }> {
@@ -102,6 +108,7 @@ export async function createDeployment(
     // So that what the plan rests on is not deleted while it is being written.
     await lockApplication(tx, application.id);
     const draft = await draftDeployment(tx, application, input);
+    requireServers(caller, draft.target.servers);
     const { id } = await store.insertDeployment(tx, {
       applicationId: application.id,
       build: draft.build,

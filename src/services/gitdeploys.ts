@@ -10,6 +10,9 @@ import { findActiveDeploymentsOf } from '../store/deployments.ts';
 import * as store from '../store/gitdeploys.ts';
 import type { Page } from '../store/paging.ts';
 import { listServerPlaces } from '../store/servers.ts';
+import { recordAudit } from './audit.ts';
+import type { AuthenticatedCaller } from './authentication.ts';
+import { requireServers } from './authorization.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { requireGitrepo } from './gitrepos.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
@@ -64,20 +67,29 @@ async function requireGitdeploy(db: Db, applicationId: string, name: string): Pr
 /** @throws {AppError} `not_found` (application, gitrepo), `invalid_input`, `already_exists` */
 export async function createGitdeploy(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
   input: NewGitdeploy,
 ): Promise<Gitdeploy> {
-  const { db } = context.database;
-  const application = await requireApplication(db, applicationName);
-  const name = parseName('gitdeploy', input.name);
-  return store.insertGitdeploy(db, {
-    applicationId: application.id,
-    name,
-    packageName: parseName('package', input.package),
-    ...(await readLocation(db, application.id, input.location)),
-    attributes: input.attributes ?? {},
-    options: readOptions(input.options),
-    actions: readActions(input.actions),
+  return context.database.transaction(async (tx) => {
+    const application = await requireApplication(tx, applicationName);
+    const name = parseName('gitdeploy', input.name);
+    const gitdeploy = await store.insertGitdeploy(tx, {
+      applicationId: application.id,
+      name,
+      packageName: parseName('package', input.package),
+      ...(await readLocation(tx, application.id, input.location)),
+      attributes: input.attributes ?? {},
+      options: readOptions(input.options),
+      actions: readActions(input.actions),
+    });
+    await recordAudit(tx, caller, {
+      action: 'gitdeploy.create',
+      application: applicationName,
+      subject: name,
+      after: describeGitdeploy(gitdeploy),
+    });
+    return gitdeploy;
   });
 }
 
@@ -88,11 +100,15 @@ export async function createGitdeploy(
  */
 export async function changeGitdeploy(
   context: ServiceContext,
-  applicationName: string,
-  name: string,
-  changes: GitdeployChanges,
+  caller: Caller,
+  {
+    applicationName,
+    name,
+    changes,
+  }: { applicationName: string; name: string; changes: GitdeployChanges },
 ): Promise<Gitdeploy> {
-  const { db } = context.database;
+  const { database } = context;
+  const { db } = database;
   const gitdeploy = await getGitdeploy(context, applicationName, name);
   const location =
     changes.location === undefined
@@ -107,13 +123,24 @@ export async function changeGitdeploy(
     // The clones stand at the old place: they would be orphans, and the new place would have none.
     servers: moves ? serversOf(gitdeploy) : [],
   });
-  return store.updateGitdeploy(db, gitdeploy.id, {
+  const values = {
     packageName:
       changes.package === undefined ? gitdeploy.packageName : parseName('package', changes.package),
     ...location,
     attributes: changes.attributes ?? (gitdeploy.attributes as Attributes),
     options: changes.options === undefined ? gitdeploy.options : readOptions(changes.options),
     actions: changes.actions === undefined ? gitdeploy.actions : readActions(changes.actions),
+  };
+  return database.transaction(async (tx) => {
+    const changed = await store.updateGitdeploy(tx, gitdeploy.id, values);
+    await recordAudit(tx, caller, {
+      action: 'gitdeploy.change',
+      application: applicationName,
+      subject: name,
+      before: describeGitdeploy(gitdeploy),
+      after: describeGitdeploy(changed),
+    });
+    return changed;
   });
 }
 
@@ -124,28 +151,37 @@ export async function changeGitdeploy(
  */
 export async function deleteGitdeploy(
   context: ServiceContext,
-  applicationName: string,
-  name: string,
-  { cascade }: { cascade: boolean },
+  caller: Caller,
+  { applicationName, name, cascade }: { applicationName: string; name: string; cascade: boolean },
 ): Promise<void> {
-  const { db } = context.database;
+  const { database } = context;
+  const { db } = database;
   const gitdeploy = await getGitdeploy(context, applicationName, name);
   refuseInUse(`Gitdeploy \`${name}\``, {
     deployments: await findActiveDeploymentsOf(db, { gitdeployId: gitdeploy.id }),
     groups: cascade ? [] : await store.findGitdeployGroups(db, gitdeploy.id),
     servers: cascade ? [] : serversOf(gitdeploy),
   });
-  await store.deleteGitdeploy(db, gitdeploy.id);
+  await database.transaction(async (tx) => {
+    await store.deleteGitdeploy(tx, gitdeploy.id);
+    await recordAudit(tx, caller, {
+      action: 'gitdeploy.delete',
+      application: applicationName,
+      subject: name,
+      before: { ...describeGitdeploy(gitdeploy), servers: serversOf(gitdeploy) },
+    });
+  });
 }
 
 /**
  * Starts to initialize a gitdeploy on servers, or to deinitialize it.
  * @param servers names, or a glob that is matched against the names of all servers
- * @throws {AppError} `not_found`; `invalid_input` for unknown servers or a glob that matches none
+ * @throws {AppError} `not_found`; `invalid_input` for unknown servers or a glob that matches none; `forbidden` for
+ *   servers that the caller may not touch
  */
 export async function changeInstallations(
   context: ServiceContext,
-  caller: Caller,
+  caller: AuthenticatedCaller,
   request: {
     applicationName: string;
     name: string;
@@ -156,15 +192,23 @@ export async function changeInstallations(
   const { database } = context;
   const gitdeploy = await getGitdeploy(context, request.applicationName, request.name);
   const servers = await chooseServers(database.db, request.servers);
-  const job = await database.transaction((tx) =>
-    recordJob(tx, caller, {
+  const names = servers.map((s) => s.name);
+  requireServers(caller, names);
+  const job = await database.transaction(async (tx) => {
+    await recordAudit(tx, caller, {
+      action: `gitdeploy.${request.action}`,
+      application: request.applicationName,
+      subject: request.name,
+      after: { servers: names },
+    });
+    return recordJob(tx, caller, {
       kind: request.action === 'initialize' ? 'initialize_gitdeploy' : 'deinitialize_gitdeploy',
       data: { gitdeployId: gitdeploy.id, serverIds: servers.map((s) => s.id) },
       applicationId: gitdeploy.applicationId,
-    }),
-  );
+    });
+  });
   await ringJob(context, job);
-  return { gitdeploy, servers: servers.map((s) => s.name), job };
+  return { gitdeploy, servers: names, job };
 }
 
 async function chooseServers(
@@ -213,6 +257,13 @@ function readActions(actions: NewGitdeploy['actions'] = {}): GitdeployActions {
   parseStates(read.prepull);
   parseStates(read.postpull);
   return read;
+}
+
+/** A gitdeploy as the audit shows it. */
+function describeGitdeploy(gitdeploy: Gitdeploy): Record<string, unknown> {
+  const { name, packageName, path, gitrepo, branch, attributes, options, actions } = gitdeploy;
+  const location = { path, gitrepo: gitrepo.name, default_branch: branch };
+  return { name, package: packageName, location, attributes, options, actions };
 }
 
 function serversOf(gitdeploy: Gitdeploy): string[] {

@@ -9,7 +9,8 @@ import * as store from '../store/groups.ts';
 import { listInstallationPairs } from '../store/installations.ts';
 import type { Page } from '../store/paging.ts';
 import { listServerPlaces } from '../store/servers.ts';
-import { type PageOf, type ServiceContext, toPage } from './context.ts';
+import { recordAudit } from './audit.ts';
+import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { found, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
 
 export type Group = store.GroupRow;
@@ -72,51 +73,87 @@ export async function getGroup(
 /** @throws {AppError} `not_found`, `invalid_input`, `already_exists` */
 export async function createGroup(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
   input: NewGroup,
 ): Promise<Group> {
-  const { db } = context.database;
-  const application = await requireApplication(db, applicationName);
-  return store.insertGroup(db, {
-    applicationId: application.id,
-    name: parseName('group', input.name),
-    description: input.description ?? null,
-    attributes: input.attributes ?? {},
-    rolling: input.rolling,
-    ...(await readLevels(db, application.id, input.gitdeploys)),
+  const name = parseName('group', input.name);
+  return context.database.transaction(async (tx) => {
+    const application = await requireApplication(tx, applicationName);
+    const group = await store.insertGroup(tx, {
+      applicationId: application.id,
+      name,
+      description: input.description ?? null,
+      attributes: input.attributes ?? {},
+      rolling: input.rolling,
+      ...(await readLevels(tx, application.id, input.gitdeploys)),
+    });
+    await recordAudit(tx, caller, {
+      action: 'group.create',
+      application: applicationName,
+      subject: name,
+      after: describeGroup(group),
+    });
+    return group;
   });
 }
 
 /** Replaces the given top-level values. @throws {AppError} `not_found`, `invalid_input` */
 export async function changeGroup(
   context: ServiceContext,
-  applicationName: string,
-  name: string,
-  changes: GroupChanges,
+  caller: Caller,
+  {
+    applicationName,
+    name,
+    changes,
+  }: { applicationName: string; name: string; changes: GroupChanges },
 ): Promise<GroupDetails> {
   const { database } = context;
   const group = await getGroup(context, applicationName, name);
   const shape = changes.gitdeploys ?? (group.ordered ? group.levels : group.levels.flat());
   const levels = await readLevels(database.db, group.applicationId, shape);
-  await database.transaction((tx) =>
-    store.updateGroup(tx, group.id, {
+  await database.transaction(async (tx) => {
+    const changed = await store.updateGroup(tx, group.id, {
       description: changes.description === undefined ? group.description : changes.description,
       attributes: changes.attributes ?? (group.attributes as Attributes),
       rolling: changes.rolling ?? group.rolling,
       ...levels,
-    }),
-  );
+    });
+    await recordAudit(tx, caller, {
+      action: 'group.change',
+      application: applicationName,
+      subject: name,
+      before: describeGroup(group),
+      after: describeGroup(changed),
+    });
+  });
   return getGroup(context, applicationName, name);
 }
 
 /** @throws {AppError} `not_found` */
 export async function deleteGroup(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
   name: string,
 ): Promise<void> {
   const group = await getGroup(context, applicationName, name);
-  await store.deleteGroup(context.database.db, group.id);
+  await context.database.transaction(async (tx) => {
+    await store.deleteGroup(tx, group.id);
+    await recordAudit(tx, caller, {
+      action: 'group.delete',
+      application: applicationName,
+      subject: name,
+      before: describeGroup(group),
+    });
+  });
+}
+
+/** A group as the audit shows it. */
+function describeGroup(group: Group): Record<string, unknown> {
+  const { name, description, attributes, rolling, ordered, levels } = group;
+  const gitdeploys = ordered ? levels : levels.flat();
+  return { name, description, attributes, rolling_deploy: rolling, gitdeploys };
 }
 
 /** Checks the levels and finds the ids of the gitdeploys they name. */

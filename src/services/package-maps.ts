@@ -3,7 +3,8 @@ import { type PackageMapDefinition, validatePackageMap } from '../domain/package
 import type { Db } from '../store/database.ts';
 import * as store from '../store/package-maps.ts';
 import type { Page } from '../store/paging.ts';
-import { type PageOf, type ServiceContext, toPage } from './context.ts';
+import { recordAudit } from './audit.ts';
+import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { found, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
 
 export type PackageMap = store.PackageMapRow;
@@ -45,25 +46,47 @@ export async function requirePackageMap(
 /** @throws {AppError} `not_found`, `invalid_input`, `already_exists` */
 export async function createPackageMap(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
-  map: { name: string; packages: PackageMapDefinition },
+  input: { name: string; packages: PackageMapDefinition },
 ): Promise<PackageMap> {
-  const { db } = context.database;
-  const application = await requireApplication(db, applicationName);
-  validatePackageMap(map.packages);
-  return store.insertPackageMap(db, {
-    applicationId: application.id,
-    name: parseName('package map', map.name),
-    packages: map.packages,
+  const { database } = context;
+  const application = await requireApplication(database.db, applicationName);
+  validatePackageMap(input.packages);
+  const name = parseName('package map', input.name);
+  return database.transaction(async (tx) => {
+    const { packages } = input;
+    const map = await store.insertPackageMap(tx, { applicationId: application.id, name, packages });
+    await recordAudit(tx, caller, {
+      action: 'packagemap.create',
+      application: applicationName,
+      subject: name,
+      after: describePackageMap(map),
+    });
+    return map;
   });
 }
 
 /** @throws {AppError} `not_found` */
 export async function deletePackageMap(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
   name: string,
 ): Promise<void> {
   const map = await getPackageMap(context, applicationName, name);
-  await store.deletePackageMap(context.database.db, map.id);
+  await context.database.transaction(async (tx) => {
+    await store.deletePackageMap(tx, map.id);
+    await recordAudit(tx, caller, {
+      action: 'packagemap.delete',
+      application: applicationName,
+      subject: name,
+      before: describePackageMap(map),
+    });
+  });
+}
+
+/** A package map as the audit shows it. */
+function describePackageMap({ name, packages }: PackageMap): Record<string, unknown> {
+  return { name, packages };
 }

@@ -15,6 +15,20 @@ export interface NewAuditEvent {
   readonly after?: unknown;
 }
 
+/** Which events to list. What is undefined does not narrow. */
+export interface AuditFilter {
+  readonly username?: string | undefined;
+  readonly application?: string | undefined;
+  /** An action, or all of one noun: `server.*`. */
+  readonly action?: string | undefined;
+  /** The first moment that is in. */
+  readonly since?: Date | undefined;
+  /** The first moment that is no longer in. */
+  readonly until?: Date | undefined;
+  /** The id below which the page begins. */
+  readonly after?: bigint | undefined;
+}
+
 export async function insertAuditEvent(tx: Db, event: NewAuditEvent): Promise<void> {
   const { before, after, ...columns } = event;
   await tx.auditEvent.create({
@@ -24,4 +38,31 @@ export async function insertAuditEvent(tx: Db, event: NewAuditEvent): Promise<vo
       ...(after === undefined ? {} : { after: toJson(after) }),
     },
   });
+}
+
+/** Events, newest first, one more than `limit` to see whether there are more. */
+export function listAuditEvents(
+  db: Db,
+  filter: AuditFilter,
+  limit: number,
+): Promise<AuditEventRow[]> {
+  const { username, application, action, since, until, after } = filter;
+  return db.auditEvent.findMany({
+    where: {
+      ...(username === undefined ? {} : { username }),
+      ...(application === undefined ? {} : { application }),
+      ...(action === undefined ? {} : { action: byAction(action) }),
+      ...(after === undefined ? {} : { id: { lt: after } }),
+      at: {
+        ...(since === undefined ? {} : { gte: since }),
+        ...(until === undefined ? {} : { lt: until }),
+      },
+    },
+    orderBy: { id: 'desc' },
+    take: limit + 1,
+  });
+}
+
+function byAction(action: string): string | { startsWith: string } {
+  return action.endsWith('.*') ? { startsWith: action.slice(0, -1) } : action;
 }

@@ -1,43 +1,172 @@
-import type { Db } from './database.ts';
-import type { Token, User } from './generated/client.ts';
-import { toJson } from './json.ts';
+import { AppError } from '../domain/errors.ts';
+import { Permissions } from '../domain/permissions.ts';
+import { type Db, insertUnique } from './database.ts';
+import type { Prisma, Token, User } from './generated/client.ts';
+import { fromJson, toJson } from './json.ts';
+import type { Page } from './paging.ts';
 
-export type TokenRow = Token & { readonly user: User };
+export type UserRow = Omit<User, 'permissions'> & { readonly permissions: Permissions };
+export type TokenRow = Token;
+
+const parsed = (row: User): UserRow => ({
+  ...row,
+  permissions: fromJson(Permissions, row.permissions),
+});
+
+const unexpired = (): Prisma.TokenWhereInput => ({
+  OR: [{ expiresAt: null }, { expiresAt: { gt: new Date() } }],
+});
 
 /** The token with this SHA-256 and its user, unless it has expired. */
-export function findToken(db: Db, hash: Uint8Array<ArrayBuffer>): Promise<TokenRow | null> {
-  return db.token.findFirst({
-    where: { hash, OR: [{ expiresAt: null }, { expiresAt: { gt: new Date() } }] },
+export async function findToken(
+  db: Db,
+  hash: Uint8Array<ArrayBuffer>,
+): Promise<(TokenRow & { readonly user: UserRow }) | null> {
+  const row = await db.token.findFirst({
+    where: { hash, ...unexpired() },
     include: { user: true },
   });
+  return row === null ? null : { ...row, user: parsed(row.user) };
 }
 
-/** Serializes what makes users and tokens at the start, until the transaction ends. */
+/** Serializes what decides on all users at once, until the transaction ends. */
 export async function lockUsers(tx: Db): Promise<void> {
   await tx.$executeRaw`select pg_advisory_xact_lock(hashtextextended('users', 0))`;
 }
 
-/** Makes the user unless there is one of that name. */
-export async function ensureUser(db: Db, username: string, permissions: unknown): Promise<User> {
-  await db.user.createMany({
-    data: [{ username, permissions: toJson(permissions) }],
-    skipDuplicates: true,
+/**
+ * Keeps a user from being changed or deleted until the transaction ends.
+ * @returns the password hash as it is now; null if the user is gone or has none
+ */
+export async function lockUser(tx: Db, id: string): Promise<string | null> {
+  const [row] = await tx.$queryRaw<{ password_hash: string | null }[]>`
+    select password_hash from users where id = ${id}::uuid for share`;
+  return row?.password_hash ?? null;
+}
+
+/** Users by name, one more than asked to see whether there are more. */
+export async function listUsers(db: Db, page: Page): Promise<UserRow[]> {
+  const rows = await db.user.findMany({
+    where: page.after === undefined ? {} : { username: { gt: page.after } },
+    orderBy: { username: 'asc' },
+    ...(page.limit === undefined ? {} : { take: page.limit + 1 }),
   });
-  return db.user.findUniqueOrThrow({ where: { username } });
+  return rows.map(parsed);
+}
+
+export async function findUser(db: Db, username: string): Promise<UserRow | null> {
+  const row = await db.user.findUnique({ where: { username } });
+  return row === null ? null : parsed(row);
+}
+
+/** The ids of those users who have a password or a token that has not expired. */
+export async function listUsersWithCredentials(db: Db): Promise<string[]> {
+  const rows = await db.user.findMany({
+    where: { OR: [{ passwordHash: { not: null } }, { tokens: { some: unexpired() } }] },
+    select: { id: true },
+  });
+  return rows.map(({ id }) => id);
+}
+
+/** @throws {AppError} `already_exists` */
+export async function insertUser(
+  db: Db,
+  user: { username: string; passwordHash: string | null; permissions: Permissions },
+): Promise<UserRow> {
+  const row = await insertUnique(
+    db.user.create({ data: { ...user, permissions: toJson(user.permissions) } }),
+    () =>
+      new AppError(
+        'already_exists',
+        `User \`${user.username}\` exists already. Nothing was changed.`,
+      ),
+  );
+  return parsed(row);
+}
+
+/** What is undefined stays as it is. */
+export async function updateUser(
+  tx: Db,
+  id: string,
+  values: { passwordHash?: string | undefined; permissions?: Permissions | undefined },
+): Promise<UserRow> {
+  const { passwordHash, permissions } = values;
+  const row = await tx.user.update({
+    where: { id },
+    data: {
+      ...(passwordHash === undefined ? {} : { passwordHash }),
+      ...(permissions === undefined ? {} : { permissions: toJson(permissions) }),
+    },
+  });
+  return parsed(row);
+}
+
+/** Deletes the user and, by cascade, all tokens. */
+export async function deleteUser(tx: Db, id: string): Promise<void> {
+  await tx.user.delete({ where: { id } });
+}
+
+/** A user's tokens that have not expired, newest first, one more than asked. @param page `after` is an id */
+export function listTokens(
+  db: Db,
+  userId: string,
+  page: { limit: number; after?: string | undefined },
+): Promise<TokenRow[]> {
+  const { limit, after } = page;
+  return db.token.findMany({
+    where: { userId, ...unexpired(), ...(after === undefined ? {} : { id: { lt: after } }) },
+    orderBy: { id: 'desc' },
+    take: limit + 1,
+  });
 }
 
 /** The tokens of a user with a given name. */
-export function listTokensNamed(db: Db, userId: string, name: string): Promise<Token[]> {
+export function listTokensNamed(db: Db, userId: string, name: string): Promise<TokenRow[]> {
   return db.token.findMany({ where: { userId, name } });
 }
 
-export async function insertToken(
+/** A token and whose it is. */
+export function findTokenById(
   db: Db,
-  token: { userId: string; name: string; hash: Uint8Array<ArrayBuffer> },
-): Promise<void> {
-  await db.token.create({ data: token });
+  id: string,
+): Promise<(TokenRow & { readonly user: { readonly username: string } }) | null> {
+  return db.token.findUnique({
+    where: { id },
+    include: { user: { select: { username: true } } },
+  });
 }
 
-export async function deleteToken(db: Db, id: string): Promise<void> {
-  await db.token.deleteMany({ where: { id } });
+export interface NewToken {
+  readonly userId: string;
+  readonly name: string;
+  readonly hash: Uint8Array<ArrayBuffer>;
+  /** Default never. */
+  readonly expiresAt?: Date | null;
+}
+
+export function insertToken(db: Db, token: NewToken): Promise<TokenRow> {
+  return db.token.create({ data: token });
+}
+
+/** @returns false if it was gone already */
+export async function deleteToken(db: Db, id: string): Promise<boolean> {
+  const { count } = await db.token.deleteMany({ where: { id } });
+  return count === 1;
+}
+
+/** Deletes a user's tokens but for some. @returns how many were deleted */
+export async function deleteTokensOf(
+  tx: Db,
+  userId: string,
+  but: { id: string; names: readonly string[] },
+): Promise<number> {
+  const { count } = await tx.token.deleteMany({
+    where: { userId, id: { not: but.id }, name: { notIn: [...but.names] } },
+  });
+  return count;
+}
+
+/** Forgets all tokens whose time is over. */
+export async function deleteExpiredTokens(db: Db): Promise<void> {
+  await db.token.deleteMany({ where: { expiresAt: { lt: new Date() } } });
 }

@@ -5,9 +5,10 @@ import Fastify from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addAuthentication } from '../../src/api/plugins/authentication.ts';
+import { Permissions } from '../../src/domain/permissions.ts';
 import { authenticate, ensureAdmin } from '../../src/services/authentication.ts';
 import type { ServiceContext } from '../../src/services/context.ts';
-import { ensureUser, insertToken } from '../../src/store/users.ts';
+import { insertToken, insertUser } from '../../src/store/users.ts';
 import { startTestApi, type TestApi, TOKEN } from './test-api.ts';
 
 let api: TestApi;
@@ -58,7 +59,14 @@ describe('the token', () => {
         if (![401, 405].includes(reply.statusCode)) open.add(path);
       }
     }
-    expect([...open].sort()).toEqual(['/', '/docs', '/healthz', '/openapi.json', '/readyz']);
+    expect([...open].sort()).toEqual([
+      '/',
+      '/docs',
+      '/global/tokens',
+      '/healthz',
+      '/openapi.json',
+      '/readyz',
+    ]);
   });
 
   it('stands in no log line, wherever it came', async () => {
@@ -83,7 +91,8 @@ describe('permissions', () => {
   const as = async (username: string, apps: Record<string, string>): Promise<string> => {
     const token = `token-of-${username}`;
     const { db } = api.services.database;
-    const user = await ensureUser(db, username, { apps });
+    const permissions = Permissions.parse({ apps });
+    const user = await insertUser(db, { username, passwordHash: null, permissions });
     const hash = new Uint8Array(createHash('sha256').update(token).digest());
     await insertToken(db, { userId: user.id, name: 'test', hash });
     return token;

@@ -2,6 +2,9 @@ import type { FastifyRequest } from 'fastify';
 import { AppError } from '../../domain/errors.ts';
 import { NAME_PATTERN } from '../../domain/names.ts';
 import { GLOBAL_SCOPE, isAllowed } from '../../domain/permissions.ts';
+import { shortened } from '../../domain/quoted.ts';
+import { createRateLimit } from '../../domain/rate-limit.ts';
+import { recordRefusal } from '../../services/audit.ts';
 import { type AuthenticatedCaller, authenticate } from '../../services/authentication.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import type { Api, RoutePermission } from '../fastify-types.ts';
@@ -14,8 +17,12 @@ import { redactUrl } from '../redact-url.ts';
 export function addAuthentication(app: Api, context: ServiceContext): void {
   app.decorateRequest('caller', null);
   app.addHook('onRoute', ({ method, url, config }) => {
-    if (config?.permission === undefined) {
+    const permission = config?.permission;
+    if (permission === undefined) {
       throw new Error(`The route ${String(method)} ${url} does not declare its config.permission.`);
+    }
+    if (permission.scope === 'application' && !namesApplication(url)) {
+      throw new Error(`The route ${String(method)} ${url} does not say for which application.`);
     }
   });
   app.addHook('onRequest', async (request) => {
@@ -26,6 +33,24 @@ export function addAuthentication(app: Api, context: ServiceContext): void {
     const identity = await authenticate(context, onlyToken(tokens));
     request.caller = { ...identity, remoteAddress: request.ip, requestId: request.id };
     requirePermission(request, request.caller, permission);
+  });
+  addDenialRecords(app, context);
+}
+
+/** Writes down what was denied to somebody whom we know: the first denial of a minute. */
+function addDenialRecords(app: Api, context: ServiceContext): void {
+  const throttle = createRateLimit({ burst: 1, perMinute: 1 });
+  app.addHook('onSend', async (request, reply) => {
+    const { caller } = request;
+    if (caller === null || reply.failure?.code !== 'forbidden') return;
+    // Without the query, which may hold what is nobody's business.
+    const [path = ''] = request.url.split('?');
+    await recordRefusal(context, throttle, caller, {
+      action: 'request.denied',
+      application: applicationOf(request),
+      subject: `${request.method} ${shortened(path)}`,
+      after: { reason: reply.failure.message, details: reply.failure.details },
+    });
   });
 }
 
@@ -84,6 +109,7 @@ function requirePermission(
   permission: RoutePermission | undefined,
 ): void {
   if (permission?.scope === 'authenticated') return;
+  if (permission?.scope === 'global' && permission.orSelf && isSelf(request, caller)) return;
   if (permission?.scope === 'global' || permission?.scope === 'application') {
     const scope = permission.scope === 'global' ? GLOBAL_SCOPE : applicationOf(request);
     // What no application can be called there is nothing to permit for: whoever looks for it refuses it.
@@ -97,6 +123,17 @@ function requirePermission(
     );
   }
   throw new AppError('forbidden', 'Nobody may do this.');
+}
+
+function isSelf({ params }: FastifyRequest, { username }: AuthenticatedCaller): boolean {
+  return (
+    typeof params === 'object' && params !== null && 'user' in params && params.user === username
+  );
+}
+
+/** Where `applicationOf` finds the application. */
+function namesApplication(url: string): boolean {
+  return url === '/app' || url.split('/').includes(':application');
 }
 
 function applicationOf(request: FastifyRequest): string | null {

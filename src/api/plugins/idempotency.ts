@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError, type ErrorCode } from '../../domain/errors.ts';
 import type { ServiceContext } from '../../services/context.ts';
@@ -32,7 +32,7 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
 export function addIdempotency(app: Api, context: ServiceContext): void {
   app.decorateRequest('keyed', null);
   app.addHook('preHandler', async (request, reply) => {
-    const keyed = keyedRequest(request);
+    const keyed = keyedRequest(request, context.config.secretKey);
     if (keyed === null) return;
     const first = await beginRequest(context, keyed);
     if (first === null) {
@@ -59,7 +59,7 @@ export function addIdempotency(app: Api, context: ServiceContext): void {
   });
 }
 
-function keyedRequest(request: FastifyRequest): KeyedRequest | null {
+function keyedRequest(request: FastifyRequest, secretKey: Buffer): KeyedRequest | null {
   const key = request.headers['idempotency-key'];
   const isRepeatable = request.method === 'POST' || request.method === 'PUT';
   if (key === undefined || !isRepeatable || request.caller === null) return null;
@@ -69,16 +69,17 @@ function keyedRequest(request: FastifyRequest): KeyedRequest | null {
       'The Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.',
     );
   }
-  return { userId: request.caller.userId, key, requestHash: hashRequest(request) };
+  return { userId: request.caller.userId, key, requestHash: hashRequest(request, secretKey) };
 }
 
-function hashRequest(request: FastifyRequest): string {
+/** Keyed, as the body may hold a password, which nobody must find by trying words against the stored hash. */
+function hashRequest(request: FastifyRequest, secretKey: Buffer): string {
   const body =
     request.routeOptions.config.body === 'stream'
       ? [request.headers['content-type']?.split(';')[0], request.headers['content-length']]
       : request.body;
   const [path] = request.url.split('?');
-  return createHash('sha256')
+  return createHmac('sha256', secretKey)
     .update(JSON.stringify([request.method, path, request.query, body ?? null]))
     .digest('hex');
 }

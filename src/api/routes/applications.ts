@@ -51,7 +51,11 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
       response: { 201: Application },
     },
     handler: async (request, reply) => {
-      const application = await service.createApplication(context, request.query.app_name);
+      const application = await service.createApplication(
+        context,
+        callerOf(request),
+        request.query.app_name,
+      );
       return reply
         .code(201)
         .header('location', `/app/${application.name}`)
@@ -111,7 +115,7 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request) => {
       const { application } = request.params;
-      await service.deleteApplication(context, application);
+      await service.deleteApplication(context, callerOf(request), application);
       return { deleted: { application } };
     },
   });

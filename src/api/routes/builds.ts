@@ -1,6 +1,7 @@
 import * as service from '../../services/builds.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import type { Api } from '../fastify-types.ts';
+import { callerOf } from '../plugins/authentication.ts';
 import { toBuild } from '../resources/builds.ts';
 import {
   Build,
@@ -56,10 +57,15 @@ export function addBuildRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request, reply) => {
       const { application } = request.params;
-      const { build, messages } = await service.createBuild(context, application, {
-        name: request.query.build_name,
-        attributes: request.body?.attributes ?? {},
-      });
+      const { build, messages } = await service.createBuild(
+        context,
+        callerOf(request),
+        application,
+        {
+          name: request.query.build_name,
+          attributes: request.body?.attributes ?? {},
+        },
+      );
       return reply
         .code(201)
         .header('location', `/app/${application}/builds/${build.name}`)
@@ -94,7 +100,11 @@ export function addBuildRoutes(app: Api, context: ServiceContext): void {
       const { attributes } = request.body;
       return toBuild(
         application,
-        await service.replaceBuildAttributes(context, application, build, attributes),
+        await service.replaceBuildAttributes(context, callerOf(request), {
+          applicationName: application,
+          name: build,
+          attributes,
+        }),
       );
     },
   });
@@ -111,7 +121,7 @@ export function addBuildRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request) => {
       const { application, build } = request.params;
-      await service.deleteBuild(context, application, build);
+      await service.deleteBuild(context, callerOf(request), application, build);
       return { deleted: { application, build } };
     },
   });

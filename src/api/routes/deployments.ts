@@ -63,7 +63,9 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext): void {
       const { build_name: buildName, reason = null, dry_run, wait, ...options } = request.query;
       const input = { buildName, request: request.body, options, reason };
       if (dry_run) {
-        return toDeploymentPlan(await service.planDeployment(context, application, input));
+        return toDeploymentPlan(
+          await service.planDeployment(context, callerOf(request), application, input),
+        );
       }
       const started = await service.createDeployment(
         context,

@@ -91,7 +91,12 @@ function addListAndCreate(base: string, { app, context, hide }: At): void {
     handler: async (request, reply) => {
       const { application } = request.params;
       const input = { ...request.query, ...request.body };
-      const gitdeploy = await service.createGitdeploy(context, application, input);
+      const gitdeploy = await service.createGitdeploy(
+        context,
+        callerOf(request),
+        application,
+        input,
+      );
       return reply
         .code(201)
         .header('location', `/app/${application}/gitdeploys/${gitdeploy.name}`)
@@ -134,7 +139,11 @@ function addShowChangeAndDelete(base: string, { app, context, hide }: At): void 
       const { application, gitdeploy } = request.params;
       return toGitdeploy(
         application,
-        await service.changeGitdeploy(context, application, gitdeploy, request.body),
+        await service.changeGitdeploy(context, callerOf(request), {
+          applicationName: application,
+          name: gitdeploy,
+          changes: request.body,
+        }),
       );
     },
   });
@@ -153,7 +162,11 @@ function addShowChangeAndDelete(base: string, { app, context, hide }: At): void 
     },
     handler: async (request) => {
       const { application, gitdeploy } = request.params;
-      await service.deleteGitdeploy(context, application, gitdeploy, request.query);
+      await service.deleteGitdeploy(context, callerOf(request), {
+        applicationName: application,
+        name: gitdeploy,
+        ...request.query,
+      });
       return { deleted: { application, gitdeploy } };
     },
   });

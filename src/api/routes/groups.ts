@@ -1,6 +1,7 @@
 import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/groups.ts';
 import type { Api } from '../fastify-types.ts';
+import { callerOf } from '../plugins/authentication.ts';
 import { toGroup, toGroupDetails } from '../resources/groups.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import {
@@ -60,7 +61,7 @@ export function addGroupRoutes(app: Api, context: ServiceContext): void {
       const { application } = request.params;
       const { name, rolling_deploy: rolling } = request.query;
       const input = { name, rolling, ...request.body };
-      const group = await service.createGroup(context, application, input);
+      const group = await service.createGroup(context, callerOf(request), application, input);
       return reply
         .code(201)
         .header('location', `/app/${application}/groups/${group.name}`)
@@ -108,7 +109,11 @@ export function addGroupRoutes(app: Api, context: ServiceContext): void {
       const changes = { ...body, ...(rolling === undefined ? {} : { rolling }) };
       return toGroupDetails(
         application,
-        await service.changeGroup(context, application, group, changes),
+        await service.changeGroup(context, callerOf(request), {
+          applicationName: application,
+          name: group,
+          changes,
+        }),
       );
     },
   });
@@ -125,7 +130,7 @@ export function addGroupRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request) => {
       const { application, group } = request.params;
-      await service.deleteGroup(context, application, group);
+      await service.deleteGroup(context, callerOf(request), application, group);
       return { deleted: { application, group } };
     },
   });

@@ -1,6 +1,7 @@
 import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/keypairs.ts';
 import type { Api } from '../fastify-types.ts';
+import { callerOf } from '../plugins/authentication.ts';
 import { toKeypair } from '../resources/keypairs.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import {
@@ -47,7 +48,7 @@ export function addKeypairRoutes(app: Api, context: ServiceContext): void {
       response: { 201: Keypair },
     },
     handler: async (request, reply) => {
-      const keypair = await service.createKeypair(context, {
+      const keypair = await service.createKeypair(context, callerOf(request), {
         ...request.query,
         privateKey: request.body?.private_key,
         publicKey: request.body?.public_key,
@@ -78,7 +79,7 @@ export function addKeypairRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request) => {
       const { keypair } = request.params;
-      await service.deleteKeypair(context, keypair);
+      await service.deleteKeypair(context, callerOf(request), keypair);
       return { deleted: { keypair } };
     },
   });

@@ -1,6 +1,7 @@
 import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/package-maps.ts';
 import type { Api } from '../fastify-types.ts';
+import { callerOf } from '../plugins/authentication.ts';
 import { toPackageMap } from '../resources/package-maps.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import {
@@ -55,7 +56,7 @@ export function addPackageMapRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request, reply) => {
       const { application } = request.params;
-      const map = await service.createPackageMap(context, application, {
+      const map = await service.createPackageMap(context, callerOf(request), application, {
         name: request.query.name,
         packages: request.body.packages,
       });
@@ -97,7 +98,7 @@ export function addPackageMapRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request) => {
       const { application, packagemap } = request.params;
-      await service.deletePackageMap(context, application, packagemap);
+      await service.deletePackageMap(context, callerOf(request), application, packagemap);
       return { deleted: { application, packagemap } };
     },
   });
