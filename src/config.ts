@@ -19,16 +19,18 @@ function readAllowList(text: string, context: z.RefinementCtx): AllowList {
   }
 }
 
+const key = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits (openssl rand -hex 32)');
+
 /** Every setting of Muster. `.env.example` lists them with their defaults; a test holds the two together. */
 const Settings = z.object({
   MUSTER_HOST: z.string().min(1).default('127.0.0.1'),
   MUSTER_PORT: count(2718, 0, 65_535),
   MUSTER_DATA_DIR: z.string().min(1).default('.muster'),
   MUSTER_ADMIN_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
-  MUSTER_SECRET_KEY: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits (openssl rand -hex 32)')
-    .optional(),
+  MUSTER_SECRET_KEY: key.optional(),
+  MUSTER_NEW_SECRET_KEY: key.optional(),
   DATABASE_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\/./, 'must begin with postgresql://')
@@ -86,6 +88,8 @@ export interface Config {
   readonly secretKey: Buffer;
   /** The file that the secret key is in; null if the setting gives it. */
   readonly secretKeyFile: string | null;
+  /** What `npm run rotate-secret-key` is to put in its place. */
+  readonly newSecretKey: Buffer | null;
 }
 
 /**
@@ -136,6 +140,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       s.DATABASE_URL !== undefined && s.REDIS_URL !== undefined
         ? { mode: 'distributed', databaseUrl: s.DATABASE_URL, redisUrl: s.REDIS_URL }
         : { mode: 'embedded' },
+    newSecretKey: parseSecretKey(s.MUSTER_NEW_SECRET_KEY ?? ''),
     ...provideSecretKey(s.MUSTER_SECRET_KEY, dataDirectory),
   };
 }

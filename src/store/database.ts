@@ -76,6 +76,15 @@ export function openDatabase({ databaseUrl, maxConnections = 10 }: DatabaseOptio
   };
 }
 
+/** The connections of this database's user beside the caller's own: other processes of Muster. */
+export async function countOtherSessions(db: Db): Promise<number> {
+  const [row] = await db.$queryRaw<{ count: number }[]>`
+    select count(*)::int as count from pg_stat_activity
+     where datname = current_database() and usename = current_user
+       and pid <> pg_backend_pid() and backend_type = 'client backend'`;
+  return row?.count ?? 0;
+}
+
 function isUniqueViolation(error: unknown): boolean {
   return error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002';
 }

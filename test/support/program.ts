@@ -1,0 +1,70 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+const PROJECT = join(import.meta.dirname, '../..');
+const TIME_MS = 60_000;
+
+/** How a program ended and what it said. */
+export interface Ended {
+  readonly exitCode: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A built program of Muster that runs, with nothing of the test's own environment but its PATH. */
+export interface Program {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Waits for something in its standard output. @throws if it ends without */
+  says(pattern: RegExp): Promise<RegExpExecArray>;
+}
+
+/** @param uid the user to run as, for root; default the present one */
+export function startProgram(
+  entry: string,
+  environment: Readonly<Record<string, string>>,
+  uid?: number,
+): Program {
+  const path = join(PROJECT, entry);
+  if (!existsSync(path)) throw new Error(`${entry} is missing; run npm run build first.`);
+  const child = spawn(process.execPath, [path], {
+    // A folder without a `.env`.
+    cwd: '/',
+    env: { PATH: process.env['PATH'] ?? '', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(uid === undefined ? {} : { uid }),
+  });
+  const said = { stdout: '', stderr: '' };
+  const timer = setTimeout(() => child.kill('SIGKILL'), TIME_MS);
+  child.stdout.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
+  const ended = once(child, 'close').then(() => {
+    clearTimeout(timer);
+    return { exitCode: child.exitCode, ...said };
+  });
+  return {
+    child,
+    ended,
+    says: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          const found = pattern.exec(said.stdout);
+          if (found !== null) resolve(found);
+        };
+        child.stdout.on('data', look);
+        void ended.then(() => reject(new Error(`${entry} ended: ${said.stderr.slice(-2000)}`)));
+        look();
+      }),
+  };
+}
+
+/** Runs a built program to its end. */
+export function runProgram(
+  entry: string,
+  environment: Readonly<Record<string, string>>,
+  uid?: number,
+): Promise<Ended> {
+  return startProgram(entry, environment, uid).ended;
+}
