@@ -1,6 +1,6 @@
 import { quoteName, unsafeLinkReason } from '../domain/archive-entry.ts';
 import { AppError } from '../domain/errors.ts';
-import { cutPackage, type PackageMapDefinition } from '../domain/package-map.ts';
+import { openPackageCutter, type PackageMapDefinition } from '../domain/package-map.ts';
 import { openBlobReader } from './blobs.ts';
 import { openFastImport } from './fast-import.ts';
 import { publishQuarantine, withQuarantine } from './quarantine.ts';
@@ -102,18 +102,22 @@ export async function previewPackages(
 }
 
 async function planPackages(folder: DepotFolder, o: CutOptions): Promise<PlannedPackage[]> {
-  const files = new Map<string, TreeFile>();
-  for await (const file of listFiles(folder, o.applicationId, o.tree, o.signal)) {
-    files.set(file.path, file);
-  }
-  const planned = Object.entries(o.packages).map(([name, spec]) => {
-    const { entries, unmatchedPatterns } = cutPackage(name, spec, files.keys());
-    const members = entries.flatMap(({ from, to }) => {
-      const file = files.get(from);
-      return file === undefined ? [] : [{ file, to }];
-    });
-    return { name, members, unmatchedPatterns };
+  const packages = Object.entries(o.packages).map(([name, spec]) => {
+    const members: { readonly file: TreeFile; readonly to: string }[] = [];
+    return { name, members, cutter: openPackageCutter(name, spec) };
   });
+  // While the files come in: trying many patterns on many files in one go would leave no room for anything else.
+  for await (const file of listFiles(folder, o.applicationId, o.tree, o.signal)) {
+    for (const { members, cutter } of packages) {
+      const to = cutter.add(file.path);
+      if (to !== null) members.push({ file, to });
+    }
+  }
+  const planned = packages.map(({ name, members, cutter }) => ({
+    name,
+    members,
+    unmatchedPatterns: cutter.finish(),
+  }));
   await assertLinksStayInside(folder, o, planned);
   return planned;
 }

@@ -74,19 +74,46 @@ export function validatePackageMap(definition: unknown): PackageMapDefinition {
   return Object.fromEntries(specs);
 }
 
+/** One package while the files of a build go by. */
+export interface PackageCutter {
+  /**
+   * Takes the next file of the build, each once.
+   * @returns its path in the package, or null if it is not in it
+   * @throws {AppError} `package_map_conflict` if it would end at the name of another one, or at an unsafe name
+   */
+  add(from: string): string | null;
+  /**
+   * To be called after the last file.
+   * @returns the patterns that matched no file, in the order of the map
+   * @throws {AppError} `package_map_conflict` if one file would end inside another
+   */
+  finish(): readonly string[];
+}
+
 /**
  * Finds the files of one package.
  * @param name of the package, for messages @param paths of the build's files, each once
- * @throws {AppError} `package_map_conflict` if two files would end at one name, one inside another, or at an unsafe name
+ * @throws {AppError} `package_map_conflict` as `PackageCutter` says
  */
 export function cutPackage(name: string, spec: PackageSpec, paths: Iterable<string>): PackageCut {
+  const cutter = openPackageCutter(name, spec);
+  const entries: PackageEntry[] = [];
+  for (const from of paths) {
+    const to = cutter.add(from);
+    if (to !== null) entries.push({ from, to });
+  }
+  return { entries, unmatchedPatterns: cutter.finish() };
+}
+
+/** Begins to cut one package, file by file, so that whoever reads a large build can do something else in between. */
+export function openPackageCutter(name: string, spec: PackageSpec): PackageCutter {
   const patterns = spec.patterns.map((pattern) => ({
     pattern,
     glob: compilePattern(pattern),
     isMatched: false,
   }));
   const fromByTo = new Map<string, string>();
-  for (const from of paths) {
+  const isMember = (from: string): boolean => {
     let isInPackage = false;
     for (const candidate of patterns) {
       // Once in the package, a file only needs to be tried on patterns that have matched nothing yet.
@@ -95,18 +122,23 @@ export function cutPackage(name: string, spec: PackageSpec, paths: Iterable<stri
       candidate.isMatched = true;
       isInPackage = true;
     }
-    if (!isInPackage) continue;
-    const to = renamed(name, spec, from);
-    const other = fromByTo.get(to);
-    if (other !== undefined) {
-      throw conflict(name, [other, from], `both end at ${quoteName(to)}`);
-    }
-    fromByTo.set(to, from);
-  }
-  assertNoFileIsFolder(name, fromByTo);
+    return isInPackage;
+  };
   return {
-    entries: [...fromByTo].map(([to, from]) => ({ from, to })),
-    unmatchedPatterns: patterns.filter((each) => !each.isMatched).map((each) => each.pattern),
+    add(from) {
+      if (!isMember(from)) return null;
+      const to = renamed(name, spec, from);
+      const other = fromByTo.get(to);
+      if (other !== undefined) {
+        throw conflict(name, [other, from], `both end at ${quoteName(to)}`);
+      }
+      fromByTo.set(to, from);
+      return to;
+    },
+    finish() {
+      assertNoFileIsFolder(name, fromByTo);
+      return patterns.filter((each) => !each.isMatched).map((each) => each.pattern);
+    },
   };
 }
 

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { PackageFile, PackagePreview } from '../../services/build-contents.ts';
 import type { Build } from '../../services/builds.ts';
 import type * as schemas from '../schemas/builds.ts';
 import { toAttributes, toStoredError } from './json.ts';
@@ -23,4 +24,21 @@ export function toBuild(application: string, build: Build): z.infer<typeof schem
     stored_datetime: toTimeOrNull(build.storedAt),
     error: toStoredError(build.error),
   };
+}
+
+export function toPackageFile({
+  path,
+  mode,
+  bytes,
+}: PackageFile): z.infer<typeof schemas.PackageFile> {
+  return { path, mode, bytes };
+}
+
+export function toPackagePreview({ files, unmatchedPatterns }: PackagePreview): {
+  files: PackagePreview['files'];
+  bytes: number;
+  unmatched_patterns: readonly string[];
+} {
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  return { files, bytes, unmatched_patterns: unmatchedPatterns };
 }

@@ -10,7 +10,7 @@ import {
   timeOrNull,
 } from './common.ts';
 import { JobSummary } from './jobs.ts';
-import { flag, oneOf, text, wait } from './parameters.ts';
+import { flag, limit, oneOf, text, wait } from './parameters.ts';
 
 export const CreateBuildQuery = z.strictObject({
   build_name: text('Name of the new build. A `/` in it becomes `-`.'),
@@ -78,6 +78,63 @@ export const UploadedBuild = Build.extend({ job: JobSummary }).meta({
   id: 'UploadedBuild',
   description: 'A build and the job that stores it.',
 });
+
+export const FileListQuery = z.strictObject({
+  limit,
+  after: text('The path after which the page begins; there need be no such file.').optional(),
+});
+
+const bytes = z.number().meta({ description: 'Its size.' });
+
+export const PackageFile = z
+  .object({
+    path: z.string().meta({ description: 'From the root of the package.' }),
+    mode: z.string().meta({
+      description: '`100644`, `100755` for executables, `120000` for symbolic links.',
+    }),
+    bytes,
+  })
+  .meta({ id: 'PackageFile', description: 'A file of a package.' });
+
+export const PackageFileList = z
+  .object({
+    application: applicationName,
+    build: z.string().meta({ description: 'The build it is of.' }),
+    package: z.string().meta({ description: 'Name of the package.' }),
+    files: z.array(PackageFile).meta({
+      description:
+        'In the order of the bytes of their paths; all of them unless `limit` or `after` is given.',
+    }),
+    next,
+  })
+  .meta({ id: 'PackageFileList', description: 'The files of a package.' });
+
+export const DiffQuery = z.strictObject({
+  from: text('The build to compare with, of the same application.'),
+  package: text('Which package of both to compare; `master` is the whole build.').default('master'),
+});
+
+const changes = (what: string) =>
+  z
+    .array(
+      z.object({
+        path: z.string().meta({ description: 'From the root of the package.' }),
+        bytes: z.number().meta({ description: 'The new size; the old one of a deleted file.' }),
+      }),
+    )
+    .meta({ description: `Files that ${what}, in the order of the bytes of their paths.` });
+
+export const BuildDiff = z
+  .object({
+    application: applicationName,
+    build: z.string().meta({ description: 'The build that is looked at.' }),
+    from: z.string().meta({ description: 'The build that it is compared with.' }),
+    package: z.string().meta({ description: 'The package that is compared.' }),
+    added: changes('only this build has'),
+    modified: changes('both have, with another content or mode'),
+    deleted: changes('only the build `from` has'),
+  })
+  .meta({ id: 'BuildDiff', description: 'What turns one build into another.' });
 
 export const BuildList = z
   .object({ application: applicationName, builds: listing(Build), next })

@@ -40,6 +40,38 @@ export const PackageMap = z
   })
   .meta({ id: 'PackageMap', description: 'How packages are cut from a build.' });
 
+export const PreviewQuery = z.strictObject({
+  build_name: text('Name of the stored build to cut.'),
+});
+
+export const PackageMapPreview = z
+  .object({
+    application: applicationName,
+    packagemap: z.string().meta({ description: 'Name of the package map.' }),
+    build: z.string().meta({ description: 'Name of the build.' }),
+    packages: z
+      .record(
+        z.string(),
+        z.object({
+          files: z
+            .array(
+              z.object({
+                from: z.string().meta({ description: 'Path in the build.' }),
+                to: z.string().meta({ description: 'Path in the package.' }),
+                bytes: z.number().meta({ description: 'Its size.' }),
+              }),
+            )
+            .meta({ description: 'What the package would hold.' }),
+          bytes: z.number().meta({ description: 'The size of all its files together.' }),
+          unmatched_patterns: z
+            .array(z.string())
+            .meta({ description: 'Patterns that match no file of the build.' }),
+        }),
+      )
+      .meta({ description: 'By name, what each package would be.' }),
+  })
+  .meta({ id: 'PackageMapPreview', description: 'What a package map would make of a build.' });
+
 export const PackageMapList = z
   .object({ application: applicationName, packagemaps: listing(PackageMap), next })
   .meta({ id: 'PackageMapList', description: 'Package maps.' });

@@ -74,7 +74,7 @@ export const cascade = flag(
 ).default(false);
 
 const details = flag('Objects instead of names.').default(false);
-const limit = wholeNumber(
+export const limit = wholeNumber(
   { min: 1, max: 1000 },
   'Entries on one page; default 100 with details, else all.',
 ).optional();
@@ -120,6 +120,7 @@ export const GitrepoPath = ApplicationPath.extend({ gitrepo: named('gitrepo') })
 export const GitdeployPath = ApplicationPath.extend({ gitdeploy: named('gitdeploy') });
 export const GroupPath = ApplicationPath.extend({ group: named('group') });
 export const ServerPath = z.object({ server: named('server') });
+export const GitproviderPath = z.object({ gitprovider: named('git provider') });
 export const KeypairPath = z.object({ keypair: named('keypair') });
 export const DeploymentPath = ApplicationPath.extend({
   deployment: z.uuid().meta({ description: 'Id of the deployment.' }),

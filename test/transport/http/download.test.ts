@@ -335,11 +335,12 @@ describe('a download ends', () => {
   });
 
   it('with the reason of its signal, and lets the connection go', async () => {
-    let closed = false;
+    let onClose = (): void => {};
+    const closed = new Promise<void>((resolve) => {
+      onClose = resolve;
+    });
     const { port } = await serve((request, response) => {
-      request.socket.once('close', () => {
-        closed = true;
-      });
+      request.socket.once('close', onClose);
       response.write(CONTENT);
     });
     const abort = new AbortController();
@@ -349,8 +350,7 @@ describe('a download ends', () => {
       onProgress: () => abort.abort(reason),
     });
     await expect(work).rejects.toBe(reason);
-    for (let tries = 0; !closed && tries < 100; tries += 1) await sleep(20);
-    expect(closed).toBe(true);
+    await closed;
   });
 
   it('with what its consumer throws', async () => {

@@ -1,0 +1,80 @@
+import { Readable } from 'node:stream';
+
+const CHUNK_CHARACTERS = 64 * 1024;
+
+/** JSON of which any list may be one that is read while it is sent. Elements are ordinary JSON. */
+export type StreamedJson =
+  | string
+  | number
+  | boolean
+  | null
+  | Iterable<unknown>
+  | AsyncIterable<unknown>
+  | { readonly [key: string]: StreamedJson };
+
+/** The part of a reply that is needed here; Fastify's own type would hold the stream to the route's schema. */
+interface StreamReply {
+  type(contentType: string): unknown;
+  send(payload: unknown): unknown;
+}
+
+/**
+ * Answers with JSON that is written as it becomes known, in chunks, so that a list of a million entries is never held
+ * as text. When the client goes away the lists are let go.
+ * @throws what fails before the first chunk is there, so that it can still be answered properly
+ */
+export async function sendJsonStream(reply: StreamReply, value: StreamedJson): Promise<void> {
+  const chunks = inChunks(write(value));
+  const first = await chunks.next();
+  reply.type('application/json; charset=utf-8');
+  reply.send(Readable.from(startingWith(first, chunks), { objectMode: false }));
+}
+
+async function* startingWith(
+  first: IteratorResult<string>,
+  rest: AsyncGenerator<string>,
+): AsyncGenerator<string> {
+  try {
+    if (first.done !== true) yield first.value;
+    yield* rest;
+  } finally {
+    // A generator that was never begun does not end its parts by itself.
+    await rest.return(undefined);
+  }
+}
+
+async function* inChunks(parts: AsyncIterable<string>): AsyncGenerator<string> {
+  let text = '';
+  for await (const part of parts) {
+    text += part;
+    if (text.length < CHUNK_CHARACTERS) continue;
+    yield text;
+    text = '';
+  }
+  if (text !== '') yield text;
+}
+
+async function* write(value: StreamedJson): AsyncGenerator<string> {
+  if (value === null || typeof value !== 'object') {
+    yield JSON.stringify(value);
+  } else if (isList(value)) {
+    let separator = '[';
+    for await (const item of value) {
+      yield separator + JSON.stringify(item);
+      separator = ',';
+    }
+    yield separator === '[' ? '[]' : ']';
+  } else {
+    let separator = '{';
+    for (const [key, member] of Object.entries(value)) {
+      yield `${separator}${JSON.stringify(key)}:`;
+      yield* write(member);
+      separator = ',';
+    }
+    yield separator === '{' ? '{}' : '}';
+  }
+}
+
+function isList(value: object): value is Iterable<unknown> | AsyncIterable<unknown> {
+  return Symbol.iterator in value || Symbol.asyncIterator in value;
+}
