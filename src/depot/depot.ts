@@ -1,6 +1,12 @@
 import type { Readable } from 'node:stream';
 import { type WriteArchiveOptions, writeArchive } from './archives.ts';
-import { type CommitOptions, commitTree, dropHeads, keepHead } from './commits.ts';
+import {
+  type CommitOptions,
+  commitTree,
+  dropHeads,
+  keepHead,
+  parentOf,
+} from './commits.ts';
 import { assertObjectId } from './git.ts';
 import { type IngestedBuild, type IngestOptions, ingestBuild } from './ingest.ts';
 import {
@@ -63,6 +69,8 @@ export interface Depot {
   commitTree(o: CommitOptions): Promise<string>;
   /** The tree of a commit. */
   treeOf(applicationId: string, commit: string): Promise<string>;
+  /** The first parent of a commit, or null if it has none. */
+  parentOf(applicationId: string, commit: string): Promise<string | null>;
   /** See `keepHead`. */
   keepHead(o: {
     readonly applicationId: string;
@@ -75,9 +83,7 @@ export interface Depot {
   /** See `listRemoteHeads`. */
   listRemoteHeads(o: RemoteOptions): Promise<RemoteHeads>;
   /** See `fetchBranch`. */
-  fetchBranch(
-    o: RemoteOptions & { readonly branch: string },
-  ): Promise<{ readonly commit: string; release(): Promise<void> }>;
+  fetchBranch(o: RemoteOptions & { readonly branch: string }): Promise<string>;
   /** See `pushCommit`. */
   pushCommit(
     o: RemoteOptions & { readonly branch: string; readonly commit: string },
@@ -134,6 +140,7 @@ export async function openDepot(o: {
     },
     commitTree: (options) => commitTree(folder, options),
     treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
+    parentOf: (applicationId, commit) => parentOf(folder, applicationId, commit),
     keepHead: (options) => keepHead(folder, options),
     dropHeads: (applicationId, gitrepoId) => dropHeads(folder, applicationId, gitrepoId),
     listRemoteHeads: (options) => listRemoteHeads(folder, options),

@@ -1,47 +1,113 @@
-import type { Depot } from '../depot/depot.ts';
 import { EMPTY_TREE } from '../depot/git.ts';
+import type { Remote } from '../depot/remotes.ts';
 import { AppError } from '../domain/errors.ts';
-import type { Database } from '../store/database.ts';
 import {
   findBranch,
   type GitrepoBranchRow,
   type GitrepoRow,
   insertBranch,
 } from '../store/gitrepos.ts';
+import { findRemote, type RemoteDependencies, withPatience } from './gitrepo-remote.ts';
 
 /** Who Muster's commits are by. */
 export const COMMIT_AUTHOR = { name: 'Muster', email: 'muster@localhost' } as const;
 
+/** A gitrepo, as far as its branches need to know it. */
+export type BranchOwner = Pick<GitrepoRow, 'id' | 'applicationId' | 'name' | 'createdAt'>;
+
+/** No call to a git server lasts longer than its own limits, so work without a signal ends, too. */
+const NEVER_ABORTED = new AbortController().signal;
+
 /**
- * Finds a branch of a gitrepo, or makes it: its first commit has no files, and is the same however often and by
- * whomever it is made.
+ * Finds a branch of a gitrepo, or begins it: at the head that the branch has at the provider, with its history; or, if
+ * it is nowhere yet, with a first commit without files, which is the same however often and by whomever it is made.
+ * @throws {AppError} `gitprovider_refused`, `gitprovider_unreachable`, `host_key_changed`
  */
 export async function ensureBranch(
-  { database, depot }: { database: Database; depot: Depot },
-  gitrepo: Pick<GitrepoRow, 'id' | 'applicationId' | 'name' | 'createdAt'>,
+  dependencies: RemoteDependencies,
+  gitrepo: BranchOwner,
   branch: string,
+  signal: AbortSignal = NEVER_ABORTED,
 ): Promise<GitrepoBranchRow> {
+  const { database, depot } = dependencies;
   const present = await findBranch(database.db, gitrepo.id, branch);
   if (present !== null) return present;
-  const { applicationId } = gitrepo;
-  await depot.createRepository(applicationId);
+  await depot.createRepository(gitrepo.applicationId);
+  const remote = await findRemote(dependencies, gitrepo.id);
+  const adopted =
+    remote === null
+      ? null
+      : await fetchHead(dependencies, { gitrepo, branch, remote, known: null, signal });
+  const head = adopted ?? (await makeFirstCommit(dependencies, gitrepo));
+  await depot.keepHead({
+    applicationId: gitrepo.applicationId,
+    gitrepoId: gitrepo.id,
+    branch,
+    commit: head.commit,
+  });
+  await insertBranch(database.db, {
+    gitrepoId: gitrepo.id,
+    name: branch,
+    headCommit: head.commit,
+    headTree: head.tree,
+  });
+  const made = await findBranch(database.db, gitrepo.id, branch);
+  if (made === null) {
+    throw new AppError('conflict', `Gitrepo \`${gitrepo.name}\` was deleted meanwhile.`);
+  }
+  return made;
+}
+
+/** A commit of the depot's, and its tree. */
+export interface Head {
+  readonly commit: string;
+  readonly tree: string;
+}
+
+/**
+ * Looks at the head of a branch at its git server, and brings it into the depot unless it is there. Nothing keeps it
+ * alive yet: see `Depot.keepHead`.
+ * @param o.known a commit that need not be fetched; then nothing but its id is looked at
+ * @returns null if the branch does not exist there
+ */
+export async function fetchHead(
+  { depot }: RemoteDependencies,
+  o: {
+    readonly gitrepo: BranchOwner;
+    readonly branch: string;
+    readonly remote: Remote;
+    readonly known: Head | null;
+    readonly signal: AbortSignal;
+  },
+): Promise<Head | null> {
+  const { branch, remote, known, signal } = o;
+  const { applicationId } = o.gitrepo;
+  const { heads } = await withPatience(signal, () =>
+    depot.listRemoteHeads({ applicationId, remote, signal }),
+  );
+  const commit = heads.get(branch);
+  if (commit === undefined) return null;
+  if (commit === known?.commit) return known;
+  const present = await depot.hasCommit(applicationId, commit);
+  const fetched = present
+    ? commit
+    : await withPatience(signal, () =>
+        depot.fetchBranch({ applicationId, remote, branch, signal }),
+      );
+  return { commit: fetched, tree: await depot.treeOf(applicationId, fetched) };
+}
+
+async function makeFirstCommit(
+  { depot }: RemoteDependencies,
+  { applicationId, name, createdAt }: BranchOwner,
+): Promise<Head> {
   const commit = await depot.commitTree({
     applicationId,
     tree: EMPTY_TREE,
     parent: null,
-    message: `Begin ${gitrepo.name}\n`,
+    message: `Begin ${name}\n`,
     author: COMMIT_AUTHOR,
-    date: gitrepo.createdAt,
+    date: createdAt,
   });
-  await depot.keepHead({ applicationId, gitrepoId: gitrepo.id, branch, commit });
-  await insertBranch(database.db, {
-    gitrepoId: gitrepo.id,
-    name: branch,
-    headCommit: commit,
-    headTree: EMPTY_TREE,
-  });
-  const made = await findBranch(database.db, gitrepo.id, branch);
-  if (made === null)
-    throw new AppError('internal', `Gitrepo ${gitrepo.name} was deleted meanwhile.`);
-  return made;
+  return { commit, tree: EMPTY_TREE };
 }

@@ -1,10 +1,15 @@
 import { AppError } from '../domain/errors.ts';
+import { parseGitUri } from '../domain/git-uri.ts';
+import { assertGitproviderHosts } from '../domain/gitprovider.ts';
 import { parseName } from '../domain/names.ts';
 import type { Db } from '../store/database.ts';
 import { findGitrepoUses } from '../store/gitdeploys.ts';
+import type { GitproviderRow } from '../store/gitproviders.ts';
 import * as store from '../store/gitrepos.ts';
 import type { Page } from '../store/paging.ts';
+import { recordAudit } from './audit.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { requireGitprovider } from './gitproviders.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireKeypair } from './keypairs.ts';
 import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
@@ -54,8 +59,8 @@ export async function requireGitrepo(
 }
 
 /**
- * Records a gitrepo in Muster's own store; a job makes its first commit.
- * @throws {AppError} `not_found` (application, keypair), `invalid_input`, `already_exists`
+ * Records a gitrepo; a job makes its repository, at the provider or in Muster's own store, or adopts the one at `uri`.
+ * @throws {AppError} `not_found` (application, keypair, git provider), `invalid_input`, `already_exists`
  */
 export async function createGitrepo(
   context: ServiceContext,
@@ -66,13 +71,20 @@ export async function createGitrepo(
   const { database } = context;
   const application = await requireApplication(database.db, applicationName);
   const name = parseName('gitrepo', input.name);
-  refuseProviders(input);
-  const keypair =
-    input.keypair === undefined ? null : await requireKeypair(database.db, input.keypair);
+  refuseContradictions(input);
+  const { uri = null } = input;
+  const [keypair, gitprovider] = await Promise.all([
+    input.keypair === undefined ? null : requireKeypair(database.db, input.keypair),
+    input.gitprovider === undefined ? null : requireGitprovider(database.db, input.gitprovider),
+  ]);
+  if (uri !== null) refuseUnreachable(uri, { keypair, gitprovider });
   const created = await database.transaction(async (tx) => {
     const gitrepo = await store.insertGitrepo(tx, {
       applicationId: application.id,
       name,
+      existing: uri !== null,
+      uri,
+      gitproviderId: gitprovider?.id ?? null,
       keypairId: keypair?.id ?? null,
     });
     const job = await recordJob(tx, caller, {
@@ -80,22 +92,41 @@ export async function createGitrepo(
       data: { gitrepoId: gitrepo.id },
       applicationId: application.id,
     });
+    await recordAudit(tx, caller, {
+      action: 'gitrepo.create',
+      application: applicationName,
+      subject: name,
+      after: describeGitrepo(gitrepo),
+    });
     return { gitrepo, job };
   });
   await ringJob(context, created.job);
   return created;
 }
 
-/** @throws {AppError} `not_found`; `in_use` while gitdeploys name it */
+/**
+ * Forgets a gitrepo. A repository at a provider stays there, with all that was pushed.
+ * @throws {AppError} `not_found`; `in_use` while gitdeploys name it
+ */
 export async function deleteGitrepo(
   context: ServiceContext,
+  caller: Caller,
   applicationName: string,
   name: string,
 ): Promise<void> {
-  const { db } = context.database;
-  const gitrepo = await getGitrepo(context, applicationName, name);
-  refuseInUse(`Gitrepo \`${name}\``, { gitdeploys: await findGitrepoUses(db, gitrepo.id) });
-  await store.deleteGitrepo(db, gitrepo.id);
+  const gitrepo = await context.database.transaction(async (tx) => {
+    const application = await requireApplication(tx, applicationName);
+    const row = await requireGitrepo(tx, application.id, name);
+    refuseInUse(`Gitrepo \`${name}\``, { gitdeploys: await findGitrepoUses(tx, row.id) });
+    await store.deleteGitrepo(tx, row.id);
+    await recordAudit(tx, caller, {
+      action: 'gitrepo.delete',
+      application: applicationName,
+      subject: name,
+      before: describeGitrepo(row),
+    });
+    return row;
+  });
   // Before its first commit there may be no depot; after it, what stays behind is garbage and no error.
   if (gitrepo.branches.length === 0) return;
   await context.depot
@@ -105,19 +136,50 @@ export async function deleteGitrepo(
     );
 }
 
-function refuseProviders(input: NewGitrepo): void {
-  if (input.gitprovider !== undefined) {
+/** A gitrepo as the audit shows it. */
+function describeGitrepo(gitrepo: Gitrepo): Record<string, unknown> {
+  const { name, existing, uri, gitprovider, keypair } = gitrepo;
+  return {
+    name,
+    existing,
+    uri,
+    gitprovider: gitprovider?.name ?? null,
+    keypair: keypair?.name ?? null,
+  };
+}
+
+/** `uri` says where a repository is that exists; without one, Muster makes it. */
+function refuseContradictions({ existing, uri }: NewGitrepo): void {
+  if (existing === true && uri === undefined) {
     throw new AppError(
       'invalid_input',
-      `Git provider \`${input.gitprovider}\` does not exist. Leave out \`gitprovider\` to keep the repository in Muster's own store, which is enough to deploy.`,
-      { details: { parameter: 'gitprovider' } },
+      '`existing=true` needs `uri`: say where the repository is, as `https://host/path.git`, `ssh://git@host/path.git` or `git@host:path.git`.',
+      { details: { parameter: 'uri' } },
     );
   }
-  if (input.existing === true || input.uri !== undefined) {
+  if (existing === false && uri !== undefined) {
     throw new AppError(
       'invalid_input',
-      "Repositories outside Muster cannot be taken over yet. Leave out `existing` and `uri` to keep the repository in Muster's own store, which is enough to deploy.",
-      { details: { parameter: input.uri === undefined ? 'existing' : 'uri' } },
+      '`uri` is where an existing repository is. Give `existing=true` to use it, or leave `uri` out to have a repository created.',
+      { details: { parameter: 'uri' } },
     );
+  }
+}
+
+/** Every repository needs a way in, and a provider's credentials go to that provider alone. */
+function refuseUnreachable(
+  text: string,
+  access: { keypair: object | null; gitprovider: GitproviderRow | null },
+): void {
+  const uri = parseGitUri(text);
+  if (uri.kind === 'ssh' && access.keypair === null) {
+    throw new AppError(
+      'invalid_input',
+      'A repository that is reached by SSH needs a `keypair`. Name one, and give its public key write access there.',
+      { details: { parameter: 'keypair' } },
+    );
+  }
+  if (uri.kind === 'http' && access.gitprovider !== null) {
+    assertGitproviderHosts(uri, access.gitprovider);
   }
 }

@@ -1,16 +1,18 @@
 import { AppError } from '../domain/errors.ts';
 import { type Db, insertUnique } from './database.ts';
-import type { Gitrepo, GitrepoBranch } from './generated/client.ts';
+import type { Gitprovider, Gitrepo, GitrepoBranch } from './generated/client.ts';
 import { byName, type Page } from './paging.ts';
 
 export type GitrepoRow = Gitrepo & {
   readonly keypair: { name: string } | null;
+  readonly gitprovider: { name: string } | null;
   readonly branches: (GitrepoBranch & { committedBuild: { name: string } | null })[];
 };
 export type GitrepoBranchRow = GitrepoBranch;
 
 const include = {
   keypair: { select: { name: true } },
+  gitprovider: { select: { name: true } },
   branches: {
     orderBy: { updatedAt: 'desc' },
     include: { committedBuild: { select: { name: true } } },
@@ -37,7 +39,14 @@ export function findGitrepoById(db: Db, id: string): Promise<GitrepoRow | null> 
 /** @throws {AppError} `already_exists` */
 export function insertGitrepo(
   db: Db,
-  gitrepo: { applicationId: string; name: string; keypairId: string | null },
+  gitrepo: {
+    applicationId: string;
+    name: string;
+    existing: boolean;
+    uri: string | null;
+    gitproviderId: string | null;
+    keypairId: string | null;
+  },
 ): Promise<GitrepoRow> {
   return insertUnique(
     db.gitrepo.create({ data: gitrepo, include }),
@@ -47,6 +56,41 @@ export function insertGitrepo(
         `Gitrepo \`${gitrepo.name}\` exists already. Nothing was changed.`,
       ),
   );
+}
+
+/** What it takes to reach a gitrepo's repository at a provider; its secrets are sealed. */
+export interface GitrepoRemote {
+  readonly name: string;
+  readonly existing: boolean;
+  readonly uri: string | null;
+  readonly gitprovider: Gitprovider | null;
+  readonly keypair: { readonly name: string; readonly privateKeySealed: Uint8Array } | null;
+}
+
+export function findGitrepoRemote(db: Db, id: string): Promise<GitrepoRemote | null> {
+  return db.gitrepo.findUnique({
+    where: { id },
+    select: {
+      name: true,
+      existing: true,
+      uri: true,
+      gitprovider: true,
+      keypair: { select: { name: true, privateKeySealed: true } },
+    },
+  });
+}
+
+/** Notes where a repository was created. */
+export async function setGitrepoUri(db: Db, id: string, uri: string): Promise<void> {
+  await db.gitrepo.updateMany({ where: { id }, data: { uri } });
+}
+
+/** Removes a gitrepo that has come to nothing: no branch, and nobody names it. @returns whether it did */
+export async function deleteUnusedGitrepo(db: Db, id: string): Promise<boolean> {
+  const { count } = await db.gitrepo.deleteMany({
+    where: { id, branches: { none: {} }, gitdeploys: { none: {} } },
+  });
+  return count === 1;
 }
 
 export async function deleteGitrepo(db: Db, id: string): Promise<void> {
@@ -76,7 +120,7 @@ export async function moveHead(
     gitrepoId: string;
     branch: string;
     from: string;
-    to: { commit: string; tree: string; buildId: string };
+    to: { commit: string; tree: string; buildId: string | null };
   },
 ): Promise<boolean> {
   const { count } = await tx.gitrepoBranch.updateMany({
@@ -86,6 +130,26 @@ export async function moveHead(
       headTree: move.to.tree,
       committedBuildId: move.to.buildId,
     },
+  });
+  return count === 1;
+}
+
+/**
+ * Moves a head to a commit that came from the provider; the build last committed stays what it was. False, and nothing
+ * changed, if the head is no longer at `from`.
+ */
+export async function takeInHead(
+  db: Db,
+  move: {
+    gitrepoId: string;
+    branch: string;
+    from: string;
+    to: { commit: string; tree: string };
+  },
+): Promise<boolean> {
+  const { count } = await db.gitrepoBranch.updateMany({
+    where: { gitrepoId: move.gitrepoId, name: move.branch, headCommit: move.from },
+    data: { headCommit: move.to.commit, headTree: move.to.tree },
   });
   return count === 1;
 }

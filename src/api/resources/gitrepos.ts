@@ -13,6 +13,8 @@ export function toGitrepo(application: string, gitrepo: Gitrepo): z.infer<typeof
     application,
     name: gitrepo.name,
     uri: gitrepo.uri,
+    gitprovider: gitrepo.gitprovider?.name ?? null,
+    existing: gitrepo.existing,
     keypair: gitrepo.keypair?.name ?? null,
     ...(branches[0] ?? { branch: null, head_commit: null, committed_build: null }),
     branches,

@@ -110,7 +110,7 @@ function addRoutesAt(
     },
     handler: async (request) => {
       const { application, gitrepo } = request.params;
-      await service.deleteGitrepo(context, application, gitrepo);
+      await service.deleteGitrepo(context, callerOf(request), application, gitrepo);
       return { deleted: { application, gitrepo } };
     },
   });

@@ -5,10 +5,18 @@ import { flag, text, wait } from './parameters.ts';
 
 export const CreateGitrepoQuery = z.strictObject({
   name: text('Name of the new gitrepo.'),
-  existing: flag('Whether the repository exists at the provider. Not available yet.').optional(),
-  gitprovider: text('Name of the git provider. Not available yet.').optional(),
-  uri: text('Where the existing repository is. Not available yet.').optional(),
-  keypair: text('Name of the keypair to reach it with.').optional(),
+  existing: flag(
+    'Whether the repository exists already: its history is then gone on from. Needs `uri`. Else it is created.',
+  ).optional(),
+  gitprovider: text(
+    "Name of the git provider to create it at, or whose credentials open the existing one over https. Without it and `uri` the repository lives in Muster's own store.",
+  ).optional(),
+  uri: text(
+    'Where the existing repository is: `https://host/path.git`, `ssh://git@host/path.git` or `git@host:path.git`.',
+  ).optional(),
+  keypair: text(
+    'Name of the keypair to reach it by SSH with; without it a created one is reached over https.',
+  ).optional(),
   wait,
 });
 
@@ -23,6 +31,8 @@ export const Gitrepo = z
       .string()
       .nullable()
       .meta({ description: "Where it is at the provider; null in Muster's own store." }),
+    gitprovider: z.string().nullable().meta({ description: 'Name of its git provider.' }),
+    existing: z.boolean().meta({ description: 'Whether it was there before Muster.' }),
     keypair: z.string().nullable().meta({ description: 'Name of the keypair to reach it with.' }),
     branch: z.string().nullable().meta({ description: 'The branch that changed last.' }),
     head_commit: commit,
