@@ -104,7 +104,7 @@ refs/muster/kept/$1"
 # keep_work_tree MESSAGE: the tracked files as they are now, as a commit on no branch.
 keep_work_tree() {
   found=$work/found
-  cp "$GIT_DIR/index" "$found" && words=$(on_index "$found" add -u 2>&1) && tree=$(on_index "$found" write-tree) &&
+  cp -p "$GIT_DIR/index" "$found" && words=$(on_index "$found" add -u 2>&1) && tree=$(on_index "$found" write-tree) &&
     saved=$(git commit-tree -p HEAD -m "$1" "$tree") ||
     fail command_failed "What is in $GIT_WORK_TREE cannot be kept: $words"
   keep "$saved"

@@ -1,19 +1,9 @@
 import { z } from 'zod';
 import { GIT_PRELUDE } from './git-prelude.ts';
-import { checkServerPath } from './operands.ts';
+import { checkBranch, checkServerPath } from './operands.ts';
 import { defineScript, type RemoteScript } from './script.ts';
 
-/** What a server says of itself and of one path on it. */
-export const inspectAnswerSchema = z.object({
-  ok: z.literal(true),
-  hostname: z.string(),
-  /** From /etc/os-release; empty strings where there is none. */
-  os: z.object({ id: z.string(), version: z.string(), name: z.string() }),
-  /** Such as `2.39.5`, or null if git is not installed. */
-  gitVersion: z.string().nullable(),
-  clockEpochSeconds: z.number().int(),
-  /** Free for the connection's user on the file system of the path, or of its nearest folder that exists. */
-  freeDiskBytes: z.number().int().nullable(),
+const seenCloneSchema = z.object({
   /** `clone`: of any Muster, see `installation`; `occupied`: something else is there. */
   state: z.enum(['absent', 'empty', 'clone', 'occupied']),
   installation: z.string().nullable(),
@@ -22,19 +12,54 @@ export const inspectAnswerSchema = z.object({
   branch: z.string().nullable(),
   /** The commit that Muster switched to last. */
   deployed: z.string().nullable(),
+  /** The newest commit of the gitrepo that is part of HEAD, local commits aside. */
+  base: z.string().nullable(),
+  /** Whether that commit has no files. */
+  isBaseEmpty: z.boolean(),
   /** Whether tracked files differ from HEAD. */
   modified: z.boolean().nullable(),
   /** How many commits, merges aside, were made on the server. */
   localCommits: z.number().int().nullable(),
 });
 
+/** What a server says of itself and of some paths on it. */
+export const inspectAnswerSchema = z.object({
+  ok: z.literal(true),
+  hostname: z.string(),
+  /** From /etc/os-release; empty strings where there is none. */
+  os: z.object({ id: z.string(), version: z.string(), name: z.string() }),
+  /** Such as `2.39.5`, or null if git is not installed. */
+  gitVersion: z.string().nullable(),
+  /** Free for the connection's user on the file system of the root. */
+  freeDiskBytes: z.number().int().nullable(),
+  /** In the order in which they were asked for. */
+  clones: z.array(seenCloneSchema),
+});
+
 /** The answer of `inspect`. */
 export type InspectAnswer = z.infer<typeof inspectAnswerSchema>;
 
-/** Look at a server and at one absolute path on it. Changes nothing. Works without git, which it then reports. */
-export function inspectScript(options: { readonly path: string }): RemoteScript {
-  const path = options.path === '/' ? '/' : checkServerPath(options.path);
-  return defineScript({ name: 'inspect', text: TEXT, args: [path] });
+/** What is looked at. */
+export interface InspectOptions {
+  /** What `/` of the server is called for scripts. */
+  readonly root: string;
+  /** Where clones should be, at most `MAX_INSPECTED`, and the branch that each should be on. */
+  readonly clones: readonly { readonly path: string; readonly branch: string }[];
+}
+
+/** As many paths as fit into one command even if each is as long as it may be. */
+export const MAX_INSPECTED = 20;
+
+/** Look at a server and at some paths on it. Changes nothing. Works without git, which it then reports. */
+export function inspectScript({ root, clones }: InspectOptions): RemoteScript {
+  return defineScript({
+    name: 'inspect',
+    text: TEXT,
+    args: [
+      root === '/' ? '/' : checkServerPath(root),
+      ...clones.flatMap(({ path, branch }) => [checkServerPath(path), checkBranch(branch)]),
+    ],
+  });
 }
 
 /** Whether that git can do what the scripts ask of it: 2.20 or newer. */
@@ -44,7 +69,8 @@ export function isGitSupported(version: string | null): boolean {
 }
 
 const TEXT = String.raw`${GIT_PRELUDE}
-path=$1
+root=$1
+shift
 cd /
 
 os_value() { (
@@ -62,34 +88,46 @@ number_or_null() { case $1 in '' | *[!0-9]*) printf null ;; *) printf '%s' "$1" 
 git_version=
 ! command -v git >/dev/null 2>&1 || git_version=$(command git --version | sed 's/^git version \([0-9.]*[0-9]\).*/\1/')
 
-existing=$path
-while [ ! -e "$existing" ]; do existing=$(dirname "$existing"); done
-free_kib=$(df -Pk "$existing" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9]*%.*$/\1/p')
+free_kib=$(df -Pk "$root" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9]*%.*$/\1/p')
 free=
 case $free_kib in '' | *[!0-9]*) ;; *) free=$((free_kib * 1024)) ;; esac
 
-installation= head= branch= deployed= modified=null local_commits=
-if [ ! -e "$path" ] && [ ! -L "$path" ]; then
-  state=absent
-elif [ -n "$git_version" ] && installation=$(clone_value "$path" muster.installation) && [ -n "$installation" ]; then
-  state=clone
-  cd "$path" && GIT_DIR=$path/.git GIT_WORK_TREE=$path
-  export GIT_DIR GIT_WORK_TREE
-  head=$(git rev-parse -q --verify HEAD)
-  branch=$(git symbolic-ref -q --short HEAD)
-  deployed=$(git rev-parse -q --verify refs/muster/deployed)
-  local_commits=$(git rev-list --count --no-merges HEAD --not --remotes 2>/dev/null)
-  # On a copy of the index: the times that a refresh writes down are not this script's business.
-  copy=$(mktemp) && cp "$GIT_DIR/index" "$copy" 2>/dev/null && {
-    on_index "$copy" update-index -q --refresh >/dev/null 2>&1
-    if on_index "$copy" diff-index --quiet HEAD -- 2>/dev/null; then modified=false; else modified=true; fi
-  }
-  rm -f "$copy"
-elif [ -d "$path" ] && [ -z "$(ls -A "$path" 2>/dev/null)" ]; then
-  state=empty
-else
-  state=occupied
-fi
+# inspect_clone PATH BRANCH: what is there, as JSON. A subshell, as each clone has an environment of its own.
+inspect_clone() (
+  path=$1
+  installation= head= branch= deployed= base= base_is_empty=false modified=null local_commits=
+  if [ ! -e "$path" ] && [ ! -L "$path" ]; then
+    state=absent
+  elif [ -n "$git_version" ] && installation=$(clone_value "$path" muster.installation) && [ -n "$installation" ]; then
+    state=clone
+    cd "$path" && GIT_DIR=$path/.git GIT_WORK_TREE=$path
+    export GIT_DIR GIT_WORK_TREE
+    head=$(git rev-parse -q --verify HEAD)
+    branch=$(git symbolic-ref -q --short HEAD)
+    deployed=$(git rev-parse -q --verify refs/muster/deployed)
+    base=$(git merge-base HEAD "refs/remotes/origin/$2" 2>/dev/null)
+    [ -z "$base" ] || [ -n "$(git ls-tree "$base" | sed 1q)" ] || base_is_empty=true
+    local_commits=$(git rev-list --count --no-merges HEAD --not --remotes 2>/dev/null)
+    # On a copy of the index: the times that a refresh writes down are not this script's business.
+    copy=$(mktemp) && cp -p "$GIT_DIR/index" "$copy" 2>/dev/null && {
+      on_index "$copy" update-index -q --refresh >/dev/null 2>&1
+      if on_index "$copy" diff-index --quiet HEAD -- 2>/dev/null; then modified=false; else modified=true; fi
+    }
+    rm -f "$copy"
+  elif [ -d "$path" ] && [ -z "$(ls -A "$path" 2>/dev/null)" ]; then
+    state=empty
+  else
+    state=occupied
+  fi
+  printf '%s' "{\"state\":\"$state\",\"installation\":$(text_or_null "$installation"),\"head\":$(text_or_null "$head"),\"branch\":$(text_or_null "$branch"),\"deployed\":$(text_or_null "$deployed"),\"base\":$(text_or_null "$base"),\"isBaseEmpty\":$base_is_empty,\"modified\":$modified,\"localCommits\":$(number_or_null "$local_commits")}"
+)
 
-answer ",\"hostname\":$(json_text "$(uname -n)"),\"os\":{\"id\":$(json_text "$(os_value id)"),\"version\":$(json_text "$(os_value version)"),\"name\":$(json_text "$(os_value name)")},\"gitVersion\":$(text_or_null "$git_version"),\"clockEpochSeconds\":$(date +%s),\"freeDiskBytes\":$(number_or_null "$free"),\"state\":\"$state\",\"installation\":$(text_or_null "$installation"),\"head\":$(text_or_null "$head"),\"branch\":$(text_or_null "$branch"),\"deployed\":$(text_or_null "$deployed"),\"modified\":$modified,\"localCommits\":$(number_or_null "$local_commits")"
+clones= glue=
+while [ $# -gt 0 ]; do
+  clones=$clones$glue$(inspect_clone "$1" "$2")
+  glue=,
+  shift 2
+done
+
+answer ",\"hostname\":$(json_text "$(uname -n)"),\"os\":{\"id\":$(json_text "$(os_value id)"),\"version\":$(json_text "$(os_value version)"),\"name\":$(json_text "$(os_value name)")},\"gitVersion\":$(text_or_null "$git_version"),\"freeDiskBytes\":$(number_or_null "$free"),\"clones\":[$clones]"
 `;

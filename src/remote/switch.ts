@@ -151,7 +151,8 @@ if [ "$contains_target" = true ] && [ "$on_branch" = true ]; then
 fi
 
 # The index as it would be if everything that was changed here were added: "next". The real one is not touched.
-cp "$GIT_DIR/index" "$next" 2>/dev/null || on_index "$next" read-tree --empty
+# The copy keeps its time: git takes a file that is no older than the index for one that may have changed since.
+cp -p "$GIT_DIR/index" "$next" 2>/dev/null || on_index "$next" read-tree --empty
 local=$from
 
 # add_changes: into "next" all changes to tracked files, and all untracked files that the target would overwrite.
