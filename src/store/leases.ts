@@ -13,7 +13,8 @@ const LEASE_MS = 60_000;
 
 /**
  * Takes all the leases or none. A holder that asks again gets them again, each with a higher fence,
- * so that a worker which lost its job and wakes up is outdated.
+ * so that a worker which lost its job and wakes up is outdated. Fences are never below the clock (milliseconds since
+ * 1970): servers remember the highest they have seen, and a database restored from a backup has older ones.
  * @returns the leases, or who holds the first one that is taken
  */
 export async function acquireLeases(
@@ -27,10 +28,12 @@ export async function acquireLeases(
     return await database.transaction(async (tx) => {
       const leases = await tx.$queryRaw<Lease[]>`
         insert into leases as l (key, holder, fence, expires_at)
-        select k, ${holder}, 1, now() + make_interval(secs => ${LEASE_MS / 1000})
+        select k, ${holder}, (extract(epoch from clock_timestamp()) * 1000)::bigint,
+               now() + make_interval(secs => ${LEASE_MS / 1000})
           from unnest(${sorted}::text[]) as k order by k
         on conflict (key) do update
-           set holder = excluded.holder, fence = l.fence + 1, expires_at = excluded.expires_at
+           set holder = excluded.holder, fence = greatest(l.fence + 1, excluded.fence),
+               expires_at = excluded.expires_at
          where l.expires_at < now() or l.holder = excluded.holder
         returning key, fence`;
       if (leases.length < sorted.length) throw new Taken();
