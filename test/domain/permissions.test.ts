@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { EVERYTHING, isAllowed, Permissions } from '../../src/domain/permissions.ts';
+import {
+  accessTo,
+  EVERYTHING,
+  executableActions,
+  forbiddenServers,
+  isAllowed,
+  mayAdminister,
+  Permissions,
+} from '../../src/domain/permissions.ts';
 
 const permissions = (apps: Permissions['apps']): Permissions => Permissions.parse({ apps });
 
@@ -48,5 +56,56 @@ describe('permissions', () => {
       expect(isAllowed(EVERYTHING, scope, 'read')).toBe(true);
       expect(isAllowed(EVERYTHING, scope, 'write')).toBe(true);
     }
+  });
+
+  it('treat names without wildcards as names, and letters as they are', () => {
+    expect(isAllowed(permissions({ 'shop.x': 'read' }), 'shopsx', 'read')).toBe(false);
+    expect(isAllowed(permissions({ Shop: 'read' }), 'shop', 'read')).toBe(false);
+    expect(isAllowed(permissions({ 's[gh]op': 'read' }), 'shop', 'read')).toBe(true);
+    expect(isAllowed(permissions({ '{shop,bank}': 'read' }), 'bank', 'read')).toBe(true);
+    expect(isAllowed(permissions({ '!shop': 'read' }), 'bank', 'read')).toBe(false);
+  });
+
+  it('let who may write `_global` administer, and nobody else', () => {
+    expect(mayAdminister(permissions({ '*': 'read/write', _global: 'read' }))).toBe(false);
+    expect(mayAdminister(permissions({ _global: 'write' }))).toBe(true);
+  });
+
+  it.each([
+    [{ shop: 'read' }, 'read'],
+    [{ shop: 'write' }, 'write'],
+    [{ '*': 'read/write' }, 'read/write'],
+    [{ '*': 'read/write', shop: '' }, ''],
+    [{}, ''],
+  ] as const)('of %j come to %o for `shop`', (apps, access) => {
+    expect(accessTo(permissions(apps), 'shop')).toBe(access);
+  });
+
+  it('give the actions of the longest glob that matches the application, and those alone', () => {
+    const some = Permissions.parse({
+      actions: { '*': { '*': 'execute' }, 'pay*': { 'drain-*': 'execute', check: 'execute' } },
+    });
+    expect(executableActions(some, 'shop')).toEqual(['*']);
+    expect(executableActions(some, 'payroll')).toEqual(['check', 'drain-*']);
+    expect(executableActions(permissions({}), 'shop')).toEqual([]);
+  });
+
+  it('name the servers that no glob matches', () => {
+    const some = Permissions.parse({ servers: ['web*', 'db01'] });
+    expect(forbiddenServers(some, ['web01.example.com', 'db01', 'db02'])).toEqual(['db02']);
+    expect(forbiddenServers(permissions({}), ['web01'])).toEqual(['web01']);
+  });
+
+  it.each([
+    { apps: { shop: 'admin' } },
+    { apps: { '': 'read' } },
+    { apps: { 'a/b': 'read' } },
+    { apps: 'read' },
+    { servers: ['x'.repeat(129)] },
+    { servers: Array.from({ length: 1001 }, (_, i) => `s${i}`) },
+    { servers: 'web*' },
+    { actions: { shop: { deploy: 'read' } } },
+  ])('are refused as %j', (given) => {
+    expect(Permissions.safeParse(given).success).toBe(false);
   });
 });
