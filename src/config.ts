@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { AppError } from './domain/errors.ts';
 import { storageFault } from './storage-fault.ts';
 import { type AllowList, parseAllowList } from './transport/http/address-policy.ts';
+import { parseTrustedProxies, type TrustedProxies } from './trusted-proxies.ts';
 
 const count = (fallback: number, min: number, max: number) =>
   z.coerce.number().int().min(min).max(max).default(fallback);
@@ -23,10 +24,22 @@ const key = z
   .string()
   .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits (openssl rand -hex 32)');
 
+function readTrustedProxies(text: string, context: z.RefinementCtx): TrustedProxies {
+  const proxies = parseTrustedProxies(text);
+  if (proxies !== null) return proxies;
+  context.addIssue({
+    code: 'custom',
+    message:
+      'must be the number of proxies (1 to 10), or their addresses and networks, with commas',
+  });
+  return z.NEVER;
+}
+
 /** Every setting of Muster. `.env.example` lists them with their defaults; a test holds the two together. */
 const Settings = z.object({
   MUSTER_HOST: z.string().min(1).default('127.0.0.1'),
   MUSTER_PORT: count(2718, 0, 65_535),
+  MUSTER_TRUST_PROXY: z.string().default('').transform(readTrustedProxies),
   MUSTER_DATA_DIR: z.string().min(1).default('.muster'),
   MUSTER_ADMIN_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
   MUSTER_SECRET_KEY: key.optional(),
@@ -58,6 +71,8 @@ const Settings = z.object({
 export interface Config {
   readonly host: string;
   readonly port: number;
+  /** Whose word is taken for where a request comes from. Empty: nobody's. */
+  readonly trustedProxies: TrustedProxies;
   /** Absolute. Holds the depot, uploads under way, the secret key and, in embedded mode, PostgreSQL. */
   readonly dataDirectory: string;
   readonly adminToken: string | null;
@@ -120,6 +135,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   return {
     host: s.MUSTER_HOST,
     port: s.MUSTER_PORT,
+    trustedProxies: s.MUSTER_TRUST_PROXY,
     dataDirectory,
     adminToken: s.MUSTER_ADMIN_TOKEN ?? null,
     logLevel: s.MUSTER_LOG_LEVEL,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Config } from '../config.ts';
 import type { Metrics, MetricsPage } from '../metrics/metrics.ts';
 import type { ServiceContext } from '../services/context.ts';
 import type { Api } from './fastify-types.ts';
@@ -17,6 +18,7 @@ import { addNotFoundReplies } from './plugins/not-found.ts';
 import { addRequestLog } from './plugins/request-log.ts';
 import { addValidation } from './plugins/validation.ts';
 import { addApplicationRoutes } from './routes/applications.ts';
+import { addAuditRoutes } from './routes/audit.ts';
 import { addBuildArchiveRoutes } from './routes/build-archives.ts';
 import { addBuildRoutes } from './routes/builds.ts';
 import { addDeploymentRoutes } from './routes/deployments.ts';
@@ -30,6 +32,8 @@ import { addMonitoringRoutes } from './routes/monitoring.ts';
 import { addPackageMapRoutes } from './routes/package-maps.ts';
 import { addRootRoutes, type Health } from './routes/root.ts';
 import { addServerRoutes } from './routes/servers.ts';
+import { addTokenRoutes } from './routes/tokens.ts';
+import { addUserRoutes } from './routes/users.ts';
 import { readVersion } from './version.ts';
 
 export interface AppOptions {
@@ -58,6 +62,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
       requestIdLogLabel: 'requestId',
     }),
     genReqId: () => randomUUID(),
+    trustProxy: trustProxyOption(context.config.trustedProxies),
     bodyLimit: BODY_LIMIT_BYTES,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: sendFrameworkError,
@@ -93,8 +98,17 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   addGroupRoutes(app, context);
   addDeploymentRoutes(app, context);
   addJobRoutes(app, context);
+  addUserRoutes(app, context);
+  addTokenRoutes(app, context);
+  addAuditRoutes(app, context);
   await app.ready();
   return app;
+}
+
+function trustProxyOption(
+  proxies: Config['trustedProxies'],
+): string[] | ((address: string, hop: number) => boolean) {
+  return typeof proxies === 'number' ? (_address, hop) => hop < proxies : [...proxies];
 }
 
 /** Ends all waiting when Muster begins to stop, and keeps no connection open for a next request. */
