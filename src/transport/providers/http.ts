@@ -54,7 +54,12 @@ export function openProviderHttp({ access, headers, wordsOf }: ProviderHttpOptio
       { cause, retryable: true, details: { gitprovider: access.name, url: base } },
     );
   const refused = ({ status, body }: ProviderAnswer, hint: string = HINT): AppError => {
-    const words = withoutSecrets(wordsOf(body).join('; '), secretsOf(access.auth));
+    const words = withoutSecrets(
+      wordsOf(body)
+        .map((sentence) => sentence.replace(/\.$/, ''))
+        .join('; '),
+      secretsOf(access.auth),
+    );
     return new AppError(
       'gitprovider_refused',
       `${title} refused (HTTP ${status})${words === '' ? '' : `: ${words}`}${/[.!?]$/.test(words) ? '' : '.'} ${hint}`,

@@ -30,11 +30,9 @@ export async function findOwnerPaths(
   const answer = await ask();
   if (answer.status === 401) throw http.refused(answer);
   const login = User.safeParse(answer.body).data?.login;
+  const isSelf = login?.toLowerCase() === owner.toLowerCase();
   return {
-    create:
-      login?.toLowerCase() === owner.toLowerCase()
-        ? '/user/repos'
-        : `/orgs/${encodeURIComponent(owner)}/repos`,
-    find: (name) => Promise.resolve(pathOf(owner, name)),
+    create: isSelf ? '/user/repos' : `/orgs/${encodeURIComponent(owner)}/repos`,
+    find: (name) => Promise.resolve(pathOf(isSelf ? login : owner, name)),
   };
 }
