@@ -42,27 +42,12 @@ export interface CensusDetailsLeaf extends CensusLeaf {
   readonly observed_at: string | null;
 }
 
-/** environment → group → server → gitdeploy → leaf. */
-export type Census<Leaf> = Readonly<
-  Record<string, Readonly<Record<string, Readonly<Record<string, CensusGitdeploys<Leaf>>>>>>
->;
-
-export type CensusGitdeploys<Leaf> = Readonly<Record<string, Leaf>>;
-
 /** Shows only what matches every name given; a name that nothing has leaves an empty tree. */
 export interface CensusFilter {
   readonly environment?: string;
   /** A group's name, or `UNGROUPED`. */
   readonly group?: string;
   readonly server?: string;
-}
-
-/** What the census says of one server under one group. */
-export interface CensusEntry<Leaf> {
-  readonly environment: string;
-  readonly group: string;
-  readonly server: string;
-  readonly gitdeploys: CensusGitdeploys<Leaf>;
 }
 
 /** Where pairs stand whose gitdeploy is in no group that holds the server. Never a group's name: those begin with a letter or digit. */
@@ -76,76 +61,56 @@ export interface CensusOptions<Row extends CensusRow, Leaf> {
   readonly leafOf: (row: Row) => Leaf;
 }
 
-/** A census that is made server by server, so that no more than one server's rows are held at a time. */
-export interface CensusBuilder<Row extends CensusRow, Leaf> {
+/**
+ * The census of an application as JSON, made server by server: of the servers that were added it holds their part
+ * of the document, and no rows.
+ */
+export interface CensusWriter<Row extends CensusRow> {
   /** Takes **all** rows of one server: which groups hold it depends on all its gitdeploys. */
   readonly addServer: (rows: readonly Row[]) => void;
-  /** The tree of all servers added so far, its keys sorted. */
-  readonly toTree: () => Census<Leaf>;
+  /** environment → group → server → gitdeploy → leaf, of all servers added so far, sorted by code units. */
+  readonly toJson: () => string;
 }
 
 /**
- * The census of an application: what is committed and what is deployed, for every installation.
- *
- * Keys are sorted by code units, except that JavaScript puts keys that are whole numbers (`10`) before all
- * others. A pair stands under every group that has its gitdeploy and holds its server, or under `-`.
- * Source: API.md, "Applications".
+ * Begins the census of an application: what is committed and what is deployed, for every installation. Servers come
+ * in any order, as rows are read in pages. A pair stands under every group that has its gitdeploy and holds its
+ * server, or under `-`. Source: API.md, "Applications".
  */
-export function buildCensus<Row extends CensusRow, Leaf>(
-  rows: Iterable<Row>,
-  options: CensusOptions<Row, Leaf>,
-): Census<Leaf> {
-  const rowsOf = new Map<string, Row[]>();
-  for (const row of rows) {
-    getOrAdd(rowsOf, row.server, () => []).push(row);
-  }
-  const builder = startCensus(options);
-  for (const ofServer of rowsOf.values()) builder.addServer(ofServer);
-  return builder.toTree();
-}
-
-/** Begins a census that is fed server by server, in any order, for rows that are read in pages or streamed. */
 export function startCensus<Row extends CensusRow, Leaf>(
   options: CensusOptions<Row, Leaf>,
-): CensusBuilder<Row, Leaf> {
-  const index = indexGroups(options.groups);
-  const environments = new Map<string, Map<string, Map<string, CensusGitdeploys<Leaf>>>>();
+): CensusWriter<Row> {
+  const { groups: allGroups, filter = {} } = options;
+  const index = indexGroups(allGroups);
+  const environments = new Map<string, Map<string, Map<string, string>>>();
   return {
     addServer: (rows) => {
-      for (const entry of censusOfServer(rows, { ...options, index })) {
-        const groups = getOrAdd(environments, entry.environment, () => new Map());
-        const servers = getOrAdd(groups, entry.group, () => new Map());
-        servers.set(entry.server, entry.gitdeploys);
+      const [first] = rows;
+      if (first === undefined) return;
+      const { environment, server } = first;
+      if (!passes(filter.environment, environment) || !passes(filter.server, server)) return;
+      for (const [group, leaves] of leavesByGroup(rows, { ...options, index })) {
+        const groups = getOrAdd(environments, environment, () => new Map());
+        getOrAdd(groups, group, () => new Map()).set(
+          server,
+          toJsonObject(leaves, (leaf) => JSON.stringify(leaf)),
+        );
       }
     },
-    toTree: () =>
-      toSortedObject(environments, (groups) =>
-        toSortedObject(groups, (servers) => toSortedObject(servers, (gitdeploys) => gitdeploys)),
+    toJson: () =>
+      toJsonObject(environments, (groups) =>
+        toJsonObject(groups, (servers) => toJsonObject(servers, (text) => text)),
       ),
   };
 }
 
-/**
- * What the census says of one server, for callers that write their answer as they go.
- * @param rows all rows of one server
- * @returns one entry per group that holds the server, `-` first, then sorted by code units
- */
-export function censusOfServer<Row extends CensusRow, Leaf>(
+/** What one server has, under each group that holds it or under `-`. */
+function leavesByGroup<Row extends CensusRow, Leaf>(
   rows: readonly Row[],
-  options: Omit<CensusOptions<Row, Leaf>, 'groups'> & { readonly index: GroupIndex },
-): CensusEntry<Leaf>[] {
-  const { index, filter = {}, leafOf } = options;
-  const [first] = rows;
-  if (first === undefined) return [];
-  const { environment, server } = first;
-  if (!passes(filter.environment, environment) || !passes(filter.server, server)) return [];
-
-  const holding = new Set(
-    groupsHolding(
-      index,
-      rows.map((row) => row.gitdeploy),
-    ),
-  );
+  { index, filter = {}, leafOf }: CensusOptions<Row, Leaf> & { readonly index: GroupIndex },
+): Map<string, Map<string, Leaf>> {
+  const gitdeploys = rows.map((row) => row.gitdeploy);
+  const holding = new Set(groupsHolding(index, gitdeploys));
   const leavesOf = new Map<string, Map<string, Leaf>>();
   for (const row of rows) {
     const held = (index.groupsOf.get(row.gitdeploy) ?? []).filter((group) => holding.has(group));
@@ -154,12 +119,7 @@ export function censusOfServer<Row extends CensusRow, Leaf>(
       getOrAdd(leavesOf, group, () => new Map()).set(row.gitdeploy, leafOf(row));
     }
   }
-  return sortedEntries(leavesOf).map(([group, leaves]) => ({
-    environment,
-    group,
-    server,
-    gitdeploys: toSortedObject(leaves, (leaf) => leaf),
-  }));
+  return leavesOf;
 }
 
 /** The leaf of the plain census. */
@@ -183,12 +143,15 @@ function passes(wanted: string | undefined, name: string): boolean {
   return wanted === undefined || wanted === name;
 }
 
-/** By way of entries, as a name may be `constructor`, which a plain object already seems to have. */
-function toSortedObject<From, To>(
+/** By hand, as an object would put keys that are whole numbers before all others. */
+function toJsonObject<From>(
   map: ReadonlyMap<string, From>,
-  convert: (value: From) => To,
-): Record<string, To> {
-  return Object.fromEntries(sortedEntries(map).map(([key, value]) => [key, convert(value)]));
+  toJson: (value: From) => string,
+): string {
+  const members = sortedEntries(map).map(
+    ([key, value]) => `${JSON.stringify(key)}:${toJson(value)}`,
+  );
+  return `{${members.join(',')}}`;
 }
 
 function sortedEntries<V>(map: ReadonlyMap<string, V>): [string, V][] {

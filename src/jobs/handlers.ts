@@ -1,9 +1,10 @@
+import { checkServerHandler } from './check-server.ts';
 import { createGitrepoHandler } from './create-gitrepo.ts';
 import { deinitializeGitdeployHandler } from './deinitialize-gitdeploy.ts';
 import type { JobDependencies } from './dependencies.ts';
 import { runDeploymentHandler } from './deployment/run-deployment.ts';
-import type { JobHandlers } from './handler.ts';
 import { fetchBuildHandler } from './fetch-build.ts';
+import type { JobHandlers } from './handler.ts';
 import { initializeGitdeployHandler } from './initialize-gitdeploy.ts';
 import { storeBuildHandler } from './store-build.ts';
 
@@ -15,6 +16,7 @@ export function createHandlers(dependencies: JobDependencies): JobHandlers {
     create_gitrepo: createGitrepoHandler(dependencies),
     initialize_gitdeploy: initializeGitdeployHandler(dependencies),
     deinitialize_gitdeploy: deinitializeGitdeployHandler(dependencies),
+    check_server: checkServerHandler(dependencies),
     run_deployment: runDeploymentHandler(dependencies),
   };
 }

@@ -43,9 +43,9 @@ export async function onEachServer(
   await eachLimited(servers, SERVERS_AT_ONCE, async (server) => {
     const outcome = await outcomes.record(server.name, () =>
       withLease(dependencies, context, { server, path: task.path }, async (signal) => {
-        const { connection, pinnedHostKey } = await connectServer(dependencies, server, signal);
-        if (pinnedHostKey !== null) {
-          await context.emit('host_key_pinned', { server: server.name, host_key: pinnedHostKey });
+        const { connection, pinned } = await connectServer(dependencies, server, signal);
+        for (const { server: name, hostKey } of pinned) {
+          await context.emit('host_key_pinned', { server: name, host_key: hostKey });
         }
         return task.work({ server, connection, signal });
       }),

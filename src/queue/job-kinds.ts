@@ -25,6 +25,7 @@ export const JOB_KINDS = {
   create_gitrepo: z.object({ gitrepoId: z.uuid() }),
   initialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
   deinitialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
+  check_server: z.object({ serverId: z.uuid() }),
   run_deployment: z.object({ deploymentId: z.uuid() }),
 } as const;
 

@@ -1,5 +1,4 @@
 import {
-  type Census,
   type CensusDetailsLeaf,
   type CensusDetailsRow,
   type CensusFilter,
@@ -18,18 +17,19 @@ export interface CensusQuery extends CensusFilter {
 }
 
 /**
- * What is committed and what runs, for every (server, gitdeploy) pair of an application.
+ * What is committed and what runs, for every (server, gitdeploy) pair of an application, as JSON text. Rows are read
+ * in pages and turned into text at once, so that no more is held than the answer itself.
  * @throws {AppError} `not_found` for the application; names in the filter that match nothing give an empty tree
  */
 export async function getCensus(
   context: ServiceContext,
   applicationName: string,
   { details, ...filter }: CensusQuery,
-): Promise<Census<CensusLeaf | CensusDetailsLeaf>> {
+): Promise<string> {
   const { db } = context.database;
   const application = await requireApplication(db, applicationName);
   const groups = await listGroups(db, application.id, {});
-  const builder = startCensus<CensusDetailsRow, CensusLeaf | CensusDetailsLeaf>({
+  const census = startCensus<CensusDetailsRow, CensusLeaf | CensusDetailsLeaf>({
     groups: groups.map(({ name, levels }) => ({ name, gitdeploys: levels.flat() })),
     filter,
     leafOf: details ? toDetailsLeaf : toLeaf,
@@ -44,14 +44,14 @@ export async function getCensus(
     for (const row of page) {
       // Rows come sorted by server; a server is complete when the next one begins.
       if (ofServer[0] !== undefined && ofServer[0].server !== row.server) {
-        builder.addServer(ofServer);
+        census.addServer(ofServer);
         ofServer = [];
       }
       ofServer.push(toDomainRow(row));
     }
   }
-  builder.addServer(ofServer);
-  return builder.toTree();
+  census.addServer(ofServer);
+  return census.toJson();
 }
 
 function toDomainRow(row: CensusRow): CensusDetailsRow {

@@ -1,34 +1,20 @@
-import { isAbsolute, normalize } from 'node:path';
-import { AppError } from '../domain/errors.ts';
 import { parseName } from '../domain/names.ts';
-import type { ServerConnection } from '../domain/server-connection.ts';
 import type { Attributes } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import { findActiveDeploymentsOf } from '../store/deployments.ts';
-import { listServerInstallations } from '../store/installations.ts';
+import { listServerInstallations, type ServerInstallation } from '../store/installations.ts';
 import type { Page } from '../store/paging.ts';
 import * as store from '../store/servers.ts';
-import { readHostKey } from '../transport/keypairs.ts';
-import { type PageOf, type ServiceContext, toPage } from './context.ts';
-import { requireKeypair } from './keypairs.ts';
+import { recordAudit } from './audit.ts';
+import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { type Job, recordJob, ringJob } from './jobs.ts';
 import { found, refuseInUse } from './lookup.ts';
+import { type ConnectionInput, resolveConnection } from './server-connections.ts';
 
 export type Server = store.ServerRow;
 export interface ServerDetails extends Server {
-  readonly gitdeploys: { application: string; gitdeploy: string; path: string }[];
+  readonly gitdeploys: readonly ServerInstallation[];
 }
-
-/** A connection as the operator gives it: keypair by name. */
-export type ConnectionInput =
-  | {
-      readonly kind: 'ssh';
-      readonly host: string;
-      readonly port: number;
-      readonly user: string;
-      readonly keypair: string;
-      readonly host_key?: string | null | undefined;
-    }
-  | { readonly kind: 'local'; readonly root: string };
 
 export interface NewServer {
   readonly name: string;
@@ -38,7 +24,10 @@ export interface NewServer {
   readonly attributes?: Attributes | undefined;
 }
 
-export type ServerChanges = Partial<Omit<NewServer, 'name'>>;
+export interface ServerChanges extends Partial<Omit<NewServer, 'name'>> {
+  /** Pins another key without giving the connection again; null forgets the pinned one. */
+  readonly hostKey?: string | null | undefined;
+}
 
 export async function listServers(context: ServiceContext, page: Page): Promise<PageOf<Server>> {
   return toPage(await store.listServers(context.database.db, page), page.limit, (s) => s.name);
@@ -68,85 +57,150 @@ async function requireServer(db: Db, name: string): Promise<Server> {
   });
 }
 
-/** @throws {AppError} `invalid_input`, `not_found` (the keypair), `already_exists` */
-export async function createServer(context: ServiceContext, input: NewServer): Promise<Server> {
-  const { db } = context.database;
+/** @throws {AppError} `invalid_input`, `not_found` (the keypair or jump host), `already_exists` */
+export async function createServer(
+  context: ServiceContext,
+  caller: Caller,
+  input: NewServer,
+): Promise<Server> {
   const name = parseName('server', input.name);
-  const server = await store.insertServer(db, name, {
-    environment: parseName('environment', input.environment),
-    ...(await readConnection(db, input.connection)),
-    datacenter: input.datacenter ?? null,
-    attributes: input.attributes ?? {},
+  const environment = parseName('environment', input.environment);
+  const server = await context.database.transaction(async (tx) => {
+    const made = await store.insertServer(tx, name, {
+      environment,
+      ...(await resolveConnection(tx, { name, current: null, connection: input.connection })),
+      datacenter: input.datacenter ?? null,
+      attributes: input.attributes ?? {},
+    });
+    await recordAudit(tx, caller, {
+      action: 'server.create',
+      application: null,
+      subject: name,
+      after: describeServer(made),
+    });
+    return made;
   });
-  context.log.info({ server: name, environment: server.environment }, 'server created');
+  context.log.info({ server: name, environment }, 'server created');
   return server;
 }
 
-/** Replaces the given top-level values. @throws {AppError} `not_found`, `invalid_input` */
+/**
+ * Replaces the given top-level values.
+ * @throws {AppError} `not_found`, `invalid_input`; `in_use` if others are reached from it and it is to be a folder
+ */
 export async function changeServer(
   context: ServiceContext,
-  name: string,
-  changes: ServerChanges,
+  caller: Caller,
+  { name, changes }: { name: string; changes: ServerChanges },
 ): Promise<ServerDetails> {
-  const { db } = context.database;
-  const server = await requireServer(db, name);
-  const connection =
-    changes.connection === undefined
-      ? { connection: server.connection, keypairId: server.keypairId, hostKey: server.hostKey }
-      : await readConnection(db, changes.connection);
-  await store.updateServer(db, server.id, {
-    environment:
-      changes.environment === undefined
-        ? server.environment
-        : parseName('environment', changes.environment),
-    ...connection,
-    datacenter: changes.datacenter === undefined ? server.datacenter : changes.datacenter,
-    attributes: changes.attributes ?? (server.attributes as Attributes),
+  await context.database.transaction(async (tx) => {
+    const current = await requireServer(tx, name);
+    const { connection, hostKey } = changes;
+    const changed = await store.updateServer(tx, current.id, {
+      environment:
+        changes.environment === undefined
+          ? current.environment
+          : parseName('environment', changes.environment),
+      ...(await resolveConnection(tx, { name, current, connection, hostKey })),
+      datacenter: changes.datacenter === undefined ? current.datacenter : changes.datacenter,
+      attributes: changes.attributes ?? (current.attributes as Attributes),
+    });
+    await recordAudit(tx, caller, {
+      action: 'server.change',
+      application: null,
+      subject: name,
+      before: describeServer(current),
+      after: describeServer(changed),
+    });
   });
   return getServer(context, name);
 }
 
+/** Starts a job that connects to a server and looks at it. @throws {AppError} `not_found` */
+export async function checkServer(
+  context: ServiceContext,
+  caller: Caller,
+  name: string,
+): Promise<{ server: ServerDetails; job: Job }> {
+  const server = await getServer(context, name);
+  const job = await context.database.transaction(async (tx) => {
+    await recordAudit(tx, caller, { action: 'server.check', application: null, subject: name });
+    return recordJob(tx, caller, {
+      kind: 'check_server',
+      data: { serverId: server.id },
+      applicationId: null,
+    });
+  });
+  return { server, job: await ringJob(context, job) };
+}
+
 /**
  * Forgets a server. What is on it stays as it is.
- * @throws {AppError} `not_found`; `in_use` while gitdeploys are initialized on it (unless `cascade`) or a
- *   deployment to it is under way
+ * @throws {AppError} `not_found`; `in_use` while gitdeploys are initialized on it (unless `cascade`), other servers
+ *   are reached from it, or a deployment to it is under way
  */
 export async function deleteServer(
   context: ServiceContext,
-  name: string,
-  { cascade }: { cascade: boolean },
+  caller: Caller,
+  { name, cascade }: { name: string; cascade: boolean },
 ): Promise<void> {
-  const { db } = context.database;
-  const server = await getServer(context, name);
-  const deployments = await findActiveDeploymentsOf(db, { serverId: server.id });
-  const gitdeploys = server.gitdeploys.map((g) => `${g.application}/${g.gitdeploy}`);
-  refuseInUse(`Server \`${name}\``, { deployments, gitdeploys: cascade ? [] : gitdeploys });
-  await context.database.transaction((tx) => store.deleteServer(tx, server.id));
+  await context.database.transaction(async (tx) => {
+    const server = await requireServer(tx, name);
+    const installed = await listServerInstallations(tx, server.id);
+    const gitdeploys = installed.map((i) => `${i.application}/${i.gitdeploy}`);
+    refuseInUse(`Server \`${name}\``, {
+      deployments: await findActiveDeploymentsOf(tx, { serverId: server.id }),
+      // Without it they would be looked for where Muster itself is: another machine may answer there.
+      servers: await store.listReachedFrom(tx, server.id),
+      gitdeploys: cascade ? [] : gitdeploys,
+    });
+    await store.deleteServer(tx, server.id);
+    await recordAudit(tx, caller, {
+      action: 'server.delete',
+      application: null,
+      subject: name,
+      before: { ...describeServer(server), gitdeploys },
+    });
+  });
   context.log.info({ server: name }, 'server deleted');
 }
 
-async function readConnection(
-  db: Db,
-  input: ConnectionInput,
-): Promise<{ connection: ServerConnection; keypairId: string | null; hostKey: string | null }> {
-  if (input.kind === 'local') {
-    if (!isAbsolute(input.root) || input.root.includes('\0')) {
-      throw new AppError(
-        'invalid_input',
-        "`connection.root` must be an absolute path of a folder on the worker's machine.",
-      );
-    }
-    return {
-      connection: { kind: 'local', root: normalize(input.root) },
-      keypairId: null,
-      hostKey: null,
-    };
-  }
-  const keypair = await requireKeypair(db, input.keypair);
-  const { kind, host, port, user } = input;
+/** A server as the wire and the audit show it, save for its times. */
+export function describeServer(server: Server): {
+  name: string;
+  environment: string;
+  connection: ServerDescription;
+  datacenter: string | null;
+  attributes: unknown;
+} {
+  const { name, environment, connection, datacenter, attributes } = server;
   return {
-    connection: { kind, host, port, user },
-    keypairId: keypair.id,
-    hostKey: input.host_key == null ? null : readHostKey(input.host_key),
+    name,
+    environment,
+    connection:
+      connection.kind === 'local'
+        ? { kind: 'local', root: connection.root }
+        : {
+            ...connection,
+            keypair: server.keypair?.name ?? null,
+            host_key: server.hostKey,
+            jump: server.jumpServer?.name ?? null,
+          },
+    datacenter,
+    attributes,
   };
 }
+
+/** A connection with names in place of ids. */
+export type ServerDescription =
+  | { kind: 'local'; root: string }
+  | {
+      kind: 'ssh';
+      host: string;
+      port: number;
+      user: string;
+      keypair: string | null;
+      host_key: string | null;
+      become: boolean;
+      jump: string | null;
+    };

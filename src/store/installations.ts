@@ -65,16 +65,29 @@ export async function listInstallationPairs(
      order by s.name collate "C", g.name collate "C"`;
 }
 
-/** The installations of one server, as `{application, gitdeploy, path}`. */
+/** What is initialized on one server. */
+export interface ServerInstallation {
+  readonly application: string;
+  readonly gitdeploy: string;
+  readonly path: string;
+  /** The build that is there. */
+  readonly deployed: string | null;
+  readonly drift: Drift;
+  readonly observedAt: Date | null;
+}
+
+/** The installations of one server, sorted by application and gitdeploy. */
 export async function listServerInstallations(
   db: Db,
   serverId: string,
-): Promise<{ application: string; gitdeploy: string; path: string }[]> {
+): Promise<ServerInstallation[]> {
   return db.$queryRaw`
-    select a.name as "application", g.name as "gitdeploy", g.path
+    select a.name as "application", g.name as "gitdeploy", g.path, b.name as "deployed",
+           i.drift::text as "drift", i.observed_at as "observedAt"
       from installations i
       join gitdeploys g on g.id = i.gitdeploy_id
       join applications a on a.id = g.application_id
+      left join builds b on b.id = i.deployed_build_id
      where i.server_id = ${serverId}::uuid
      order by a.name collate "C", g.name collate "C"`;
 }

@@ -1,19 +1,26 @@
 import { AppError } from '../domain/errors.ts';
+import type { JumpPlace } from '../domain/jump-route.ts';
 import { ServerConnection } from '../domain/server-connection.ts';
+import { ServerFacts } from '../domain/server-facts.ts';
 import type { Attributes } from './builds.ts';
 import { type Db, insertUnique } from './database.ts';
 import type { Keypair, Prisma, Server } from './generated/client.ts';
 import { fromJson, toJson } from './json.ts';
 import { byName, type Page } from './paging.ts';
 
-type Row = Server & { keypair: Keypair | null };
-export type ServerRow = Omit<Row, 'connection'> & { readonly connection: ServerConnection };
+type Row = Server & { keypair: Keypair | null; jumpServer: { name: string } | null };
+export type ServerRow = Omit<Row, 'connection' | 'facts'> & {
+  readonly connection: ServerConnection;
+  /** What the last check has seen; null before the first. */
+  readonly facts: ServerFacts | null;
+};
 
 export interface ServerValues {
   readonly environment: string;
   readonly connection: ServerConnection;
   readonly keypairId: string | null;
   readonly hostKey: string | null;
+  readonly jumpServerId: string | null;
   readonly datacenter: string | null;
   readonly attributes: Attributes;
 }
@@ -21,8 +28,9 @@ export interface ServerValues {
 const parsed = (row: Row): ServerRow => ({
   ...row,
   connection: fromJson(ServerConnection, row.connection),
+  facts: row.facts === null ? null : fromJson(ServerFacts, row.facts),
 });
-const include = { keypair: true } as const;
+const include = { keypair: true, jumpServer: { select: { name: true } } } as const;
 
 export async function listServers(db: Db, page: Page): Promise<ServerRow[]> {
   return (await db.server.findMany({ ...byName(page), include })).map(parsed);
@@ -66,6 +74,35 @@ export async function updateServer(db: Db, id: string, values: ServerValues): Pr
 export async function pinHostKey(db: Db, id: string, hostKey: string): Promise<boolean> {
   const { count } = await db.server.updateMany({ where: { id, hostKey: null }, data: { hostKey } });
   return count === 1;
+}
+
+/** Keeps what a check has seen. */
+export async function recordFacts(db: Db, id: string, facts: ServerFacts): Promise<void> {
+  await db.server.updateMany({
+    where: { id },
+    data: { facts: toJson(facts), checkedAt: new Date() },
+  });
+}
+
+/**
+ * Every server that has a jump host or is one. Nobody else changes these until the transaction has ended, so
+ * that no two changes make a circle together.
+ */
+export async function lockJumps(tx: Db): Promise<JumpPlace[]> {
+  await tx.$executeRaw`select pg_advisory_xact_lock(hashtextextended('muster: jump servers', 0))`;
+  return tx.$queryRaw`
+    select id::text as "id", name, jump_server_id::text as "jumpServerId" from servers
+     where jump_server_id is not null or id in (select jump_server_id from servers)`;
+}
+
+/** The servers that are reached from this one, by name. */
+export async function listReachedFrom(db: Db, id: string): Promise<string[]> {
+  const rows = await db.server.findMany({
+    where: { jumpServerId: id },
+    select: { name: true },
+    orderBy: { name: 'asc' },
+  });
+  return rows.map(({ name }) => name);
 }
 
 export async function deleteServer(db: Db, id: string): Promise<void> {

@@ -58,13 +58,23 @@ export class SshPool {
   }
 
   #addEntry(key: string, target: SshTarget): Entry {
+    const keys = [key];
     const forget = (): void => {
-      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+      for (const one of keys) if (this.#entries.get(one) === entry) this.#entries.delete(one);
     };
     const entry: Entry = {
       opening: this.#logIn(target).then((login) => {
         const { connection, touch } = this.#watch(target, login, forget);
         entry.touch = touch;
+        // Whoever pins the key that was shown here and asks again needs no login for that.
+        const pinned = keyOf({
+          ...target,
+          connection: { ...target.connection, hostKey: login.hostKey },
+        });
+        if (connection.isOpen && !this.#entries.has(pinned)) {
+          keys.push(pinned);
+          this.#entries.set(pinned, entry);
+        }
         return connection;
       }),
       touch: () => undefined,

@@ -146,9 +146,11 @@ describe('keypairs and servers', () => {
     expect(server.body).toEqual({
       name: 'web01.example.com',
       environment: 'production',
-      connection: { ...connection, port: 22, host_key: null },
+      connection: { ...connection, port: 22, host_key: null, become: false, jump: null },
       datacenter: null,
       attributes: {},
+      facts: null,
+      checked_at: null,
       created_datetime: TIME,
     });
     const refused = await api.call('DELETE', '/global/keypairs/kp1');

@@ -1,14 +1,29 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { CensusDetailsRow, CensusRow } from '../../src/domain/census.ts';
-import {
-  buildCensus,
-  censusOfServer,
-  startCensus,
-  toDetailsLeaf,
-  toLeaf,
-} from '../../src/domain/census.ts';
-import { groupMembers, indexGroups } from '../../src/domain/group-members.ts';
+import type { CensusDetailsRow, CensusOptions, CensusRow } from '../../src/domain/census.ts';
+import { startCensus, toDetailsLeaf, toLeaf } from '../../src/domain/census.ts';
+import { groupMembers } from '../../src/domain/group-members.ts';
+
+type Tree = Record<string, Record<string, Record<string, Record<string, unknown>>>>;
+
+/** The census as text, its servers added in the order in which they first come. */
+function censusText<Row extends CensusRow>(
+  rows: readonly Row[],
+  options: CensusOptions<Row, unknown>,
+): string {
+  const census = startCensus(options);
+  for (const server of new Set(rows.map((one) => one.server))) {
+    census.addServer(rows.filter((one) => one.server === server));
+  }
+  return census.toJson();
+}
+
+function buildCensus<Row extends CensusRow>(
+  rows: readonly Row[],
+  options: CensusOptions<Row, unknown>,
+): Tree {
+  return JSON.parse(censusText(rows, options));
+}
 
 const row = (place: string, committed: string | null, deployed: string | null): CensusRow => {
   const [environment = '', server = '', gitdeploy = ''] = place.split('/');
@@ -73,12 +88,9 @@ describe('the census', () => {
   });
 
   it('has its keys sorted at every depth, whatever the order of the rows', () => {
-    const text = JSON.stringify(buildCensus(rows, { groups, leafOf: toLeaf }));
-    const reversed = buildCensus([...rows].reverse(), {
-      groups: [...groups].reverse(),
-      leafOf: toLeaf,
-    });
-    expect(JSON.stringify(reversed)).toBe(text);
+    const text = censusText(rows, { groups, leafOf: toLeaf });
+    const options = { groups: [...groups].reverse(), leafOf: toLeaf };
+    expect(censusText([...rows].reverse(), options)).toBe(text);
     expect(text.match(/"(?:production|testing|base|web|-|web0[12]|test01)"/g)).toEqual(
       [
         'production',
@@ -96,13 +108,19 @@ describe('the census', () => {
   });
 
   it('takes names that plain objects already have', () => {
-    const census = buildCensus([row('constructor/toString/valueOf', 'b', null)], {
+    const census = censusText([row('constructor/toString/valueOf', 'b', null)], {
       groups: [{ name: 'hasOwnProperty', gitdeploys: ['valueOf'] }],
       leafOf: toLeaf,
     });
-    expect(JSON.stringify(census)).toBe(
+    expect(census).toBe(
       '{"constructor":{"hasOwnProperty":{"toString":{"valueOf":{"committed":"b","deployed":null}}}}}',
     );
+  });
+
+  it('sorts names that are whole numbers as it sorts all others', () => {
+    const numbers = ['9', '10', 'a', '1'].map((name) => row(`p/${name}/site`, null, null));
+    const text = censusText(numbers, { groups, leafOf: () => 0 });
+    expect(text).toBe('{"p":{"-":{"1":{"site":0},"10":{"site":0},"9":{"site":0},"a":{"site":0}}}}');
   });
 
   it('is empty without installations', () => {
@@ -164,30 +182,7 @@ describe('a filtered census', () => {
   });
 });
 
-describe('a census made server by server', () => {
-  it('is the same as one made of all rows at once', () => {
-    const builder = startCensus<CensusRow, unknown>({ groups, leafOf: toLeaf });
-    for (const server of ['test01', 'web02', 'web01']) {
-      builder.addServer(rows.filter((one) => one.server === server));
-    }
-    expect(builder.toTree()).toEqual(buildCensus(rows, { groups, leafOf: toLeaf }));
-  });
-
-  it('gives one entry per group and server to those who write as they go', () => {
-    const index = indexGroups(groups);
-    const ofWeb02 = rows.filter((one) => one.server === 'web02');
-    expect(censusOfServer(ofWeb02, { index, leafOf: (one) => one.deployed })).toEqual([
-      { environment: 'production', group: 'base', server: 'web02', gitdeploys: { config: 'b7' } },
-      {
-        environment: 'production',
-        group: 'web',
-        server: 'web02',
-        gitdeploys: { config: 'b7', site: 'b6' },
-      },
-    ]);
-    expect(censusOfServer([], { index, leafOf: toLeaf })).toEqual([]);
-  });
-
+describe('the census and the groups', () => {
   it('agrees with groupMembers on who is in a group, and loses no installation', () => {
     const gitdeploy = fc.constantFrom('a', 'b', 'c');
     const anyGroups = fc.uniqueArray(

@@ -1,24 +1,25 @@
 import type { z } from 'zod';
-import type { Server, ServerDetails } from '../../services/servers.ts';
+import { describeServer, type Server, type ServerDetails } from '../../services/servers.ts';
 import type * as schemas from '../schemas/servers.ts';
 import { toAttributes } from './json.ts';
-import { toTime } from './time.ts';
+import { toTime, toTimeOrNull } from './time.ts';
 
 export function toServer(server: Server): z.infer<typeof schemas.Server> {
-  const { connection } = server;
   return {
-    name: server.name,
-    environment: server.environment,
-    connection:
-      connection.kind === 'local'
-        ? { ...connection }
-        : { ...connection, keypair: server.keypair?.name ?? null, host_key: server.hostKey },
-    datacenter: server.datacenter,
+    ...describeServer(server),
     attributes: toAttributes(server.attributes),
+    facts: server.facts,
+    checked_at: toTimeOrNull(server.checkedAt),
     created_datetime: toTime(server.createdAt),
   };
 }
 
 export function toServerDetails(server: ServerDetails): z.infer<typeof schemas.ServerDetails> {
-  return { ...toServer(server), gitdeploys: server.gitdeploys };
+  return {
+    ...toServer(server),
+    gitdeploys: server.gitdeploys.map(({ observedAt, ...installation }) => ({
+      ...installation,
+      observed_at: toTimeOrNull(observedAt),
+    })),
+  };
 }

@@ -3,11 +3,14 @@ import { AppError } from '../../domain/errors.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/servers.ts';
 import type { Api } from '../fastify-types.ts';
+import { callerOf } from '../plugins/authentication.ts';
 import { toServer, toServerDetails } from '../resources/servers.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import { cascade, ListQuery, pageOf, ServerPath } from '../schemas/parameters.ts';
 import {
   ChangeServerBody,
+  CheckedServer,
+  CheckServerQuery,
   CreateServerBody,
   CreateServerQuery,
   EnvironmentList,
@@ -15,6 +18,7 @@ import {
   ServerDetails,
   ServerList,
 } from '../schemas/servers.ts';
+import { settleJob } from '../settle-job.ts';
 
 const tags = ['servers'];
 const read = { permission: { scope: 'global', access: 'read' } } as const;
@@ -66,7 +70,11 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
     handler: async (request, reply) => {
       const { name, environment, existing } = request.query;
       if (!existing) throw onlyExisting();
-      const server = await service.createServer(context, { name, environment, ...request.body });
+      const server = await service.createServer(context, callerOf(request), {
+        name,
+        environment,
+        ...request.body,
+      });
       return reply.code(201).header('location', `/server/${server.name}`).send(toServer(server));
     },
   });
@@ -96,8 +104,36 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
       body: ChangeServerBody,
       response: { 200: ServerDetails },
     },
-    handler: async (request) =>
-      toServerDetails(await service.changeServer(context, request.params.server, request.body)),
+    handler: async (request) => {
+      const { host_key: hostKey, ...changes } = request.body;
+      const changed = await service.changeServer(context, callerOf(request), {
+        name: request.params.server,
+        changes: { ...changes, hostKey },
+      });
+      return toServerDetails(changed);
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/server/:server',
+    config: write,
+    schema: {
+      summary: 'Check a server: connect, and look at it and at what runs there',
+      tags,
+      params: ServerPath,
+      querystring: CheckServerQuery,
+      response: { 200: CheckedServer, 202: CheckedServer },
+    },
+    handler: async (request, reply) => {
+      const { check, wait: waitSeconds } = request.query;
+      if (!check) throw onlyChecks();
+      const { server: name } = request.params;
+      const { server, job } = await service.checkServer(context, callerOf(request), name);
+      const settled = await settleJob(context, reply, { job, waitSeconds });
+      const current = settled.isDone ? await service.getServer(context, name) : server;
+      return { ...toServerDetails(current), job: settled.summary };
+    },
   });
 
   app.route({
@@ -113,7 +149,7 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request) => {
       const { server } = request.params;
-      await service.deleteServer(context, server, request.query);
+      await service.deleteServer(context, callerOf(request), { name: server, ...request.query });
       return { deleted: { server } };
     },
   });
@@ -125,4 +161,10 @@ function onlyExisting(): AppError {
     'Muster does not make servers; set one up, then register it with `existing=true`, or leave `existing` out.',
     { details: { parameter: 'existing' } },
   );
+}
+
+function onlyChecks(): AppError {
+  return new AppError('invalid_input', 'Say what to do with the server: `check=true`.', {
+    details: { parameter: 'check' },
+  });
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { createdTime, listing, next, timeOrNull } from './common.ts';
+import { createdTime, drift, listing, next, timeOrNull } from './common.ts';
 
 export const CHILD_RESOURCES = [
   'builds',
@@ -19,10 +19,7 @@ const CensusLeaf = z
     deployed_commit: name('With `details=true`: the commit that is on the server.').optional(),
     deployed_at: timeOrNull('With `details=true`: when it came there.').optional(),
     deployment_id: name('With `details=true`: the deployment that brought it.').optional(),
-    drift: z
-      .enum(['none', 'modified', 'moved', 'unreachable', 'unknown'])
-      .optional()
-      .meta({ description: 'With `details=true`: how the clone stands to what was deployed.' }),
+    drift: drift.optional(),
     observed_at: timeOrNull('With `details=true`: when that was last looked at.').optional(),
   })
   .meta({ id: 'CensusLeaf', description: 'What one server has of one gitdeploy.' });

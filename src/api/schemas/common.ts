@@ -19,6 +19,12 @@ export const timeOrNull = (description: string) =>
       format: 'date-time',
     });
 
+/** How a clone stands to what Muster left on a server. */
+export const drift = z.enum(['none', 'modified', 'moved', 'unreachable', 'unknown']).meta({
+  description:
+    'How the clone stands to what was deployed: `modified` has changed files, `moved` is on another commit or branch.',
+});
+
 export const createdTime = time('When it was created.');
 
 export const applicationName = z.string().meta({ description: 'The application it belongs to.' });

@@ -1,6 +1,8 @@
 import { z } from 'zod';
-import { Attributes, createdTime, listing, next } from './common.ts';
-import { flag, text } from './parameters.ts';
+import { ServerFacts } from '../../domain/server-facts.ts';
+import { Attributes, createdTime, drift, listing, next, timeOrNull } from './common.ts';
+import { JobSummary } from './jobs.ts';
+import { flag, flagInBody, text, wait } from './parameters.ts';
 
 export const CreateServerQuery = z.strictObject({
   name: text('Name of the new server.'),
@@ -8,6 +10,11 @@ export const CreateServerQuery = z.strictObject({
   existing: flag(
     'Whether the server exists; Muster does not make servers, so only `true`.',
   ).default(true),
+});
+
+export const CheckServerQuery = z.strictObject({
+  check: flag('Connect and look at it; the only thing that can be asked for.').default(false),
+  wait,
 });
 
 const Connection = z
@@ -28,7 +35,14 @@ const Connection = z
         keypair: z.string().min(1).meta({ description: 'Name of the keypair to log in with.' }),
         host_key: z.string().nullish().meta({
           description:
-            'The only host key to trust, `type base64`; without it the first connection pins what it sees.',
+            'The only host key to trust, `type base64`. Without it the first connection pins what it sees, and a pinned key stays while host, port and jump do; null forgets it.',
+        }),
+        become: flagInBody(
+          'Whether actions run as root, by sudo without a password, where the user is not root.',
+        ).default(false),
+        jump: z.string().min(1).nullish().meta({
+          description:
+            'Name of the server from which this one is reached, logged in to with its own keypair.',
         }),
       }),
       z.strictObject({
@@ -51,6 +65,10 @@ export const CreateServerBody = z.strictObject({
 export const ChangeServerBody = z.strictObject({
   environment: z.string().exactOptional().meta({ description: 'The environment it is in.' }),
   connection: Connection.exactOptional(),
+  host_key: z.string().nullable().exactOptional().meta({
+    description:
+      'Pins this host key, `type base64`, without giving the connection again; null forgets the pinned one, so that the next connection pins what it sees.',
+  }),
   datacenter,
   attributes: Attributes.optional(),
 });
@@ -73,11 +91,24 @@ export const Server = z
         host_key: z.string().nullable().optional().meta({
           description: 'With `ssh`: the pinned host key; null until the first connection.',
         }),
+        become: z
+          .boolean()
+          .optional()
+          .meta({ description: 'With `ssh`: whether actions run as root.' }),
+        jump: z
+          .string()
+          .nullable()
+          .optional()
+          .meta({ description: 'With `ssh`: name of the server from which it is reached.' }),
         root: z.string().optional().meta({ description: 'With `local`: the folder.' }),
       })
       .meta({ description: 'How the server is reached.' }),
     datacenter: z.string().nullable().meta({ description: 'Where it stands.' }),
     attributes: Attributes,
+    facts: ServerFacts.nullable().meta({
+      description: 'What the last check has seen; null before the first.',
+    }),
+    checked_at: timeOrNull('When it was last checked.'),
     created_datetime: createdTime,
   })
   .meta({ id: 'Server', description: 'A server.' });
@@ -89,10 +120,21 @@ export const ServerDetails = Server.extend({
         application: z.string().meta({ description: 'Name of the application.' }),
         gitdeploy: z.string().meta({ description: 'Name of the gitdeploy.' }),
         path: z.string().meta({ description: 'Where its clone is.' }),
+        deployed: z
+          .string()
+          .nullable()
+          .meta({ description: 'The build that is there; null if there is none.' }),
+        drift,
+        observed_at: timeOrNull('When that was last looked at.'),
       }),
     )
     .meta({ description: 'What is initialized on it.' }),
 }).meta({ id: 'ServerDetails', description: 'A server and what is initialized on it.' });
+
+export const CheckedServer = ServerDetails.extend({ job: JobSummary }).meta({
+  id: 'CheckedServer',
+  description: 'A server and the job that looks at it.',
+});
 
 export const ServerList = z
   .object({ servers: listing(Server), next })

@@ -1,12 +1,14 @@
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { clockAnswerSchema, clockScript } from '../../../src/remote/clock.ts';
 import { inspectAnswerSchema, inspectScript } from '../../../src/remote/inspect.ts';
 import { stateAnswerSchema } from '../../../src/remote/states/answer.ts';
 import { parseStates, stateScript } from '../../../src/remote/states/parse.ts';
 import { runOperation } from '../../../src/transport/run-operation.ts';
 import {
   availableShells,
+  BRANCH,
   type CloneLab,
   failureOf,
   HOSTILE,
@@ -60,16 +62,29 @@ describe.each((await availableShells()).map((argv) => ({ shell: argv.join(' '), 
       expect(snapshot(lab.path)).toBe(before);
 
       expect(
-        await runOperation(lab.connection, inspectScript({ path: lab.path }), inspectAnswerSchema, {
-          timeoutMs: 10_000,
-        }),
+        await runOperation(
+          lab.connection,
+          inspectScript({ root: '/', clones: [{ path: lab.path, branch: BRANCH }] }),
+          inspectAnswerSchema,
+          { timeoutMs: 10_000 },
+        ),
       ).toMatchObject({
-        state: 'clone',
-        branch: 'master',
-        deployed: three,
-        modified: true,
-        localCommits: 1,
+        clones: [
+          {
+            state: 'clone',
+            branch: 'master',
+            deployed: three,
+            base: three,
+            isBaseEmpty: false,
+            modified: true,
+            localCommits: 1,
+          },
+        ],
       });
+      const clock = await runOperation(lab.connection, clockScript(), clockAnswerSchema, {
+        timeoutMs: 10_000,
+      });
+      expect(Math.abs(clock.epochMs - Date.now())).toBeLessThan(5000);
 
       const [state] = parseStates({
         say: {

@@ -1,0 +1,148 @@
+import type { Drift } from '../domain/census.ts';
+import { AppError } from '../domain/errors.ts';
+import { judgeClone } from '../domain/observation.ts';
+import {
+  type InspectAnswer,
+  inspectAnswerSchema,
+  inspectScript,
+  MAX_INSPECTED,
+} from '../remote/inspect.ts';
+import {
+  findCommitOrigin,
+  listObserved,
+  type ObservedRow,
+  recordObservation,
+  recordUnseen,
+} from '../store/observations.ts';
+import type { ServerRow } from '../store/servers.ts';
+import type { Connection } from '../transport/connection.ts';
+import { runOperation } from '../transport/run-operation.ts';
+import { connectServer, type PinnedHostKey } from './connect-server.ts';
+import type { JobDependencies } from './dependencies.ts';
+
+type SeenClone = InspectAnswer['clones'][number];
+
+/** What was found out about one installation; `busy`: somebody works on it, so it was left alone. */
+export interface ClonesSeen {
+  readonly application: string;
+  readonly gitdeploy: string;
+  readonly path: string;
+  readonly drift: Drift | 'busy';
+}
+
+/** What a look at a server has shown. */
+export interface ServerSeen {
+  readonly connection: Connection;
+  readonly pinned: readonly PinnedHostKey[];
+  /** What the server says of itself. */
+  readonly answer: InspectAnswer;
+  readonly clones: readonly ClonesSeen[];
+}
+
+/** Looking must not hold up a worker: git reads the times of all files, and that is all. */
+const INSPECT_TIMEOUT_MS = 120_000;
+/** A clone's part of the answer has under 1 KiB. */
+const MAX_ANSWER_BYTES = 65_536;
+
+/**
+ * Looks at what is on a server and records how each installation stands to what Muster left there. Installations
+ * that a deployment works on are left alone. If the server cannot be looked at, its installations say so.
+ * @throws {AppError} why it cannot be looked at
+ */
+export async function observeClones(
+  dependencies: JobDependencies,
+  server: ServerRow,
+  signal: AbortSignal,
+): Promise<ServerSeen> {
+  const { db } = dependencies.database;
+  try {
+    const { connection, pinned } = await connectServer(dependencies, server, signal);
+    // After the connection: waiting for that may take long, and what is read here must not be old.
+    const rows = await listObserved(db, server.id);
+    const free = rows.filter((row) => !row.isBusy);
+    const { answer, seen } = await inspect(connection, free, signal);
+    const clones: ClonesSeen[] = [];
+    for (const row of rows) {
+      const clone = seen.get(row.id);
+      const drift =
+        clone === undefined ? 'busy' : await record(dependencies, row, { clone, answer });
+      const { application, gitdeploy, path } = row;
+      clones.push({ application, gitdeploy, path, drift });
+    }
+    return { connection, pinned, answer, clones };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof AppError && error.code !== 'service_unavailable') {
+      await recordUnseen(db, server.id, isUnreachable(error) ? 'unreachable' : 'unknown');
+    }
+    throw error;
+  }
+}
+
+/** All clones of a server in one command, or as few as they fit into. */
+async function inspect(
+  connection: Connection,
+  rows: readonly ObservedRow[],
+  signal: AbortSignal,
+): Promise<{ answer: InspectAnswer; seen: ReadonlyMap<string, SeenClone> }> {
+  const seen = new Map<string, SeenClone>();
+  let start = 0;
+  for (;;) {
+    const some = rows.slice(start, start + MAX_INSPECTED);
+    const script = inspectScript({
+      root: connection.pathOn('/'),
+      clones: some.map(({ path, branch }) => ({ path: connection.pathOn(path), branch })),
+    });
+    const answer = await runOperation(connection, script, inspectAnswerSchema, {
+      timeoutMs: INSPECT_TIMEOUT_MS,
+      maxOutputBytes: MAX_ANSWER_BYTES,
+      signal,
+    });
+    for (const [n, row] of some.entries()) {
+      const clone = answer.clones[n];
+      if (clone !== undefined) seen.set(row.id, clone);
+    }
+    start += MAX_INSPECTED;
+    if (start >= rows.length) return { answer, seen };
+  }
+}
+
+/** Writes down what is there now. @returns how it stands, or `busy` if somebody has come to work on it */
+async function record(
+  { database: { db } }: JobDependencies,
+  row: ObservedRow,
+  { clone, answer }: { clone: SeenClone; answer: InspectAnswer },
+): Promise<Drift | 'busy'> {
+  const { drift, commit } =
+    answer.gitVersion === null
+      ? { drift: 'unknown' as const, commit: row.deployedCommit }
+      : judgeClone({ ...row, installationId: row.id }, clone);
+  const origin = await originOf(db, row, { commit, isEmpty: clone.isBaseEmpty });
+  const recorded = await recordObservation(db, row, { drift, ...origin });
+  return recorded ? drift : 'busy';
+}
+
+/** What the row should say is deployed. Of a commit that is still the same one, what it says already. */
+async function originOf(
+  db: Parameters<typeof findCommitOrigin>[0],
+  row: ObservedRow,
+  { commit, isEmpty }: { commit: string | null; isEmpty: boolean },
+): Promise<{ commit: string; buildId: string | null; deploymentId: string | null }> {
+  const asBefore = {
+    commit: row.deployedCommit,
+    buildId: row.deployedBuildId,
+    deploymentId: row.deploymentId,
+  };
+  if (commit === null) return { ...asBefore, buildId: null };
+  if (commit === row.deployedCommit && row.deployedBuildId !== null) return asBefore;
+  const origin = await findCommitOrigin(db, { ...row, commit });
+  if (origin !== null) return { commit, ...origin };
+  // The commit that every gitrepo begins with has no files, and is no build.
+  return isEmpty ? { commit, buildId: null, deploymentId: null } : asBefore;
+}
+
+function isUnreachable({ code }: AppError): boolean {
+  return (
+    code === 'server_unreachable' || code === 'server_login_refused' || code === 'host_key_changed'
+  );
+}

@@ -1,0 +1,292 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { generateKeypair } from '../../src/transport/keypairs.ts';
+import { type Answer, startTestApi, type TestApi } from './test-api.ts';
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi();
+  await put('/global/keypairs?name=kp1&generate=true');
+  await put('/global/keypairs?name=kp2&generate=true');
+});
+afterAll(async () => {
+  await api.close();
+});
+
+const put = (url: string, body?: unknown): Promise<Answer> => api.call('PUT', url, { body });
+const patch = (name: string, body: unknown): Promise<Answer> =>
+  api.call('PATCH', `/server/${name}`, { body });
+const ssh = (more: object = {}): object => ({
+  connection: { kind: 'ssh', host: '10.0.0.1', user: 'deploy', keypair: 'kp1', ...more },
+});
+const register = (name: string, more: object = {}): Promise<Answer> =>
+  put(`/server?name=${name}&environment=production`, ssh(more));
+const hostKeyOf = async (name: string): Promise<string | null> =>
+  (await api.call('GET', `/server/${name}`)).body.connection.host_key;
+const audit = (subject: string): Promise<{ action: string; before: unknown; after: unknown }[]> =>
+  api.services.database.db.auditEvent.findMany({ where: { subject }, orderBy: { id: 'asc' } });
+
+describe('a connection by SSH', () => {
+  it('has a user, port and keypair, becomes root if it is asked to, and is shown as it is', async () => {
+    const made = await register('full', { port: 2222, become: true });
+    expect(made).toMatchObject({
+      status: 201,
+      body: {
+        connection: {
+          kind: 'ssh',
+          host: '10.0.0.1',
+          port: 2222,
+          user: 'deploy',
+          keypair: 'kp1',
+          host_key: null,
+          become: true,
+          jump: null,
+        },
+        facts: null,
+        checked_at: null,
+      },
+    });
+    expect((await register('plain')).body.connection).toMatchObject({ port: 22, become: false });
+  });
+
+  it.each([
+    ['a port that is none', { port: 70_000 }, 400],
+    ['a `become` that is neither', { become: 'maybe' }, 400],
+    ['a key that it does not know', { becom: true }, 400],
+    ['a keypair that does not exist', { keypair: 'kp9' }, 404],
+    ['a jump host that does not exist', { jump: 'nowhere' }, 404],
+    ['a host key that is none', { host_key: 'ssh-ed25519 nonsense' }, 400],
+  ])('is refused with %s', async (_what, more, status) => {
+    expect((await register('refused', more)).status).toBe(status);
+    expect((await api.call('GET', '/server/refused')).status).toBe(404);
+  });
+});
+
+describe('a pinned host key', () => {
+  const [first = '', second = ''] = [generateKeypair(), generateKeypair()].map((k) => k.publicKey);
+
+  it('is replaced alone, and forgotten with null', async () => {
+    await register('pinned', { host_key: `${first} some comment` });
+    expect(await hostKeyOf('pinned')).toBe(first);
+    const changed = await patch('pinned', { host_key: second });
+    expect([changed.status, changed.body.connection.host_key]).toEqual([200, second]);
+    expect(changed.body.connection).toMatchObject({ host: '10.0.0.1', keypair: 'kp1' });
+    expect((await patch('pinned', { host_key: null })).body.connection.host_key).toBeNull();
+  });
+
+  it('stays while the address does, and goes with it', async () => {
+    await patch('pinned', { host_key: first });
+    await patch('pinned', ssh({ user: 'root', keypair: 'kp2', become: true }));
+    expect(await hostKeyOf('pinned')).toBe(first);
+    await patch('pinned', { environment: 'testing' });
+    expect(await hostKeyOf('pinned')).toBe(first);
+    await patch('pinned', ssh({ host: '10.0.0.2' }));
+    expect(await hostKeyOf('pinned')).toBeNull();
+    await patch('pinned', ssh({ host: '10.0.0.2', host_key: first }));
+    await patch('pinned', ssh({ host: '10.0.0.2', host_key: null }));
+    expect(await hostKeyOf('pinned')).toBeNull();
+  });
+
+  it('is given once, and only for what shows one', async () => {
+    const twice = await patch('pinned', { ...ssh({ host_key: first }), host_key: second });
+    expect(twice.status).toBe(400);
+    expect((await patch('pinned', { host_key: 'garbage' })).body.error.code).toBe('invalid_input');
+    await put('/server?name=folder&environment=e', { connection: { kind: 'local', root: '/x' } });
+    expect((await patch('folder', { host_key: first })).body.error.message).toContain('folder');
+    expect(await hostKeyOf('pinned')).toBeNull();
+  });
+});
+
+describe('a jump host', () => {
+  beforeAll(async () => {
+    await register('j1');
+    await register('j2', { jump: 'j1' });
+    await register('j3', { jump: 'j2' });
+    await register('j4', { jump: 'j3' });
+  });
+
+  it('is another server by name, in a chain that is not too long', async () => {
+    expect((await api.call('GET', '/server/j4')).body.connection.jump).toBe('j3');
+    const tooLong = await register('j5', { jump: 'j4' });
+    expect(tooLong.status).toBe(400);
+    expect(tooLong.body.error.message).toContain('4 jump hosts');
+    // What stands behind a server counts when that one is moved.
+    await register('front');
+    expect((await patch('j1', ssh({ jump: 'front' }))).status).toBe(400);
+    expect((await patch('j4', ssh({ jump: 'j1' }))).body.connection.jump).toBe('j1');
+    expect((await patch('j1', ssh({ jump: 'front' }))).status).toBe(200);
+    expect((await patch('j1', ssh())).body.connection.jump).toBeNull();
+  });
+
+  it('never leads back to the server itself', async () => {
+    for (const jump of ['j1', 'j2', 'j3']) {
+      const refused = await patch('j1', ssh({ jump }));
+      expect([refused.status, refused.body.error.code]).toEqual([400, 'invalid_input']);
+      expect(refused.body.error.message).toContain('through itself');
+    }
+    expect((await register('self', { jump: 'self' })).status).toBe(404);
+  });
+
+  it('is reached by SSH, and stays so while others are reached from it', async () => {
+    await put('/server?name=here&environment=e', { connection: { kind: 'local', root: '/x' } });
+    expect((await register('x', { jump: 'here' })).body.error.message).toContain('folder');
+    const folder = { connection: { kind: 'local', root: '/x' } };
+    expect((await patch('j1', folder)).body.error).toMatchObject({
+      code: 'in_use',
+      details: { used_by: { servers: ['j2', 'j4'] } },
+    });
+  });
+
+  it('is not deleted while others are reached from it, whatever is asked', async () => {
+    for (const url of ['/server/j2', '/server/j2?cascade=true']) {
+      expect(await api.call('DELETE', url)).toMatchObject({
+        status: 409,
+        body: { error: { code: 'in_use', details: { used_by: { servers: ['j3'] } } } },
+      });
+    }
+    expect((await api.call('DELETE', '/server/j3')).status).toBe(200);
+    expect((await api.call('DELETE', '/server/j2')).status).toBe(200);
+  });
+
+  it('does not become a circle by two changes at once', async () => {
+    await register('a');
+    await register('b');
+    const both = await Promise.all([
+      patch('a', ssh({ jump: 'b' })),
+      patch('b', ssh({ jump: 'a' })),
+    ]);
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 400]);
+  });
+});
+
+describe('a server', () => {
+  it('moves to another environment, and the old one is gone with its last server', async () => {
+    await put('/server?name=mover&environment=before', ssh());
+    expect((await patch('mover', { environment: 'after' })).body.environment).toBe('after');
+    const { environments } = (await api.call('GET', '/server/environments')).body;
+    expect(environments['after']).toEqual(['mover']);
+    expect(environments).not.toHaveProperty('before');
+    expect((await patch('mover', { environment: 'not a name' })).status).toBe(400);
+    expect((await patch('mover', { environmnt: 'x' })).body.error.message).toContain('environment');
+  });
+
+  it('has all its changes written down, without secrets', async () => {
+    await register('audited', { host_key: generateKeypair().publicKey });
+    await patch('audited', { datacenter: 'north' });
+    await api.call('POST', '/server/audited?check=true');
+    await patch('audited', { environment: '/' });
+    await api.call('DELETE', '/server/audited');
+    const events = await audit('audited');
+    expect(events.map(({ action }) => action)).toEqual([
+      'server.create',
+      'server.change',
+      'server.check',
+      'server.delete',
+    ]);
+    expect(events[1]).toMatchObject({
+      username: 'admin',
+      before: { datacenter: null, environment: 'production' },
+      after: { datacenter: 'north', connection: { keypair: 'kp1', host_key: expect.any(String) } },
+    });
+    expect(JSON.stringify(events, (_key, value) => String(value))).not.toMatch(/PRIVATE|sealed/i);
+  });
+
+  it('is checked by a job, and by nothing else', async () => {
+    const reply = await api.call('POST', '/server/plain?check=true');
+    expect(reply.status).toBe(202);
+    expect(reply.headers['location']).toBe(`/job/${reply.body.job.job_id}`);
+    expect(reply.body).toMatchObject({
+      name: 'plain',
+      job: { kind: 'check_server', status: 'queued' },
+    });
+    for (const url of ['/server/plain', '/server/plain?check=false', '/server/plain?chek=true']) {
+      expect((await api.call('POST', url)).status).toBe(400);
+    }
+    expect((await api.call('POST', '/server/nobody?check=true')).status).toBe(404);
+  });
+});
+
+describe('a census of 10,000 pairs', () => {
+  const COUNT = 100;
+
+  beforeAll(async () => {
+    await put('/app?app_name=large');
+    const statements = [
+      `insert into gitrepos (id, application_id, name)
+         select gen_random_uuid(), id, 'r' from applications where name = 'large'`,
+      `insert into builds (id, application_id, name, state)
+         select gen_random_uuid(), id, 'build-1', 'stored' from applications where name = 'large'`,
+      `insert into servers (id, name, environment, connection)
+         select gen_random_uuid(), 'node' || n, case when n % 2 = 0 then 'even' else 'odd' end,
+                '{"kind":"local","root":"/x"}' from generate_series(1, ${COUNT}) n`,
+      `insert into gitdeploys (id, application_id, name, package_name, path, gitrepo_id, branch, options, actions)
+         select gen_random_uuid(), r.application_id, 'deploy' || n, 'master', '/opt/' || n, r.id, 'b' || n, '{}', '{}'
+           from gitrepos r, generate_series(1, ${COUNT}) n where r.name = 'r'`,
+      `insert into groups (id, application_id, name, ordered)
+         select gen_random_uuid(), id, 'group' || n, false from applications, generate_series(1, 9) n
+          where name = 'large'`,
+      `insert into group_gitdeploys (group_id, gitdeploy_id, level, position)
+         select gr.id, g.id, 0, 0 from groups gr join gitdeploys g on g.name like 'deploy' || right(gr.name, 1) || '%'`,
+      `insert into installations (id, gitdeploy_id, server_id, deployed_build_id, deployed_commit, head_commit,
+                                  deployed_at, drift)
+         select gen_random_uuid(), g.id, s.id, b.id, repeat('a', 40), repeat('a', 40), now(), 'none'
+           from gitdeploys g, servers s, builds b where s.name like 'node%'`,
+    ];
+    for (const statement of statements) {
+      await api.services.database.db.$executeRawUnsafe(statement);
+    }
+  });
+
+  it('is whole, in order and quick, and holds little memory', async () => {
+    const heap = watchHeap();
+    const started = performance.now();
+    const reply = await api.call('GET', '/app/large/census?details=true');
+    const tookMs = performance.now() - started;
+    const growth = heap.end();
+    expect(reply.status).toBe(200);
+    expect(reply.headers['content-type']).toBe('application/json; charset=utf-8');
+    expect(Object.keys(reply.body)).toEqual(['even', 'odd']);
+    let leaves = 0;
+    for (const groups of Object.values<Record<string, Record<string, object>>>(reply.body)) {
+      expect(Object.keys(groups)).toEqual(Array.from({ length: 9 }, (_, n) => `group${n + 1}`));
+      for (const servers of Object.values(groups)) {
+        expect(Object.keys(servers)).toEqual(Object.keys(servers).sort());
+        expect(Object.keys(servers)).toHaveLength(COUNT / 2);
+        for (const gitdeploys of Object.values(servers)) leaves += Object.keys(gitdeploys).length;
+      }
+    }
+    expect(leaves).toBe(COUNT * COUNT);
+    expect(tookMs).toBeLessThan(5000);
+    // The answer has 2.4 MB; as objects its rows alone would take ten times that.
+    expect(growth).toBeLessThan(100 * 1024 ** 2);
+  });
+
+  it('is the one that the application shows, and is not sent again to who has it', async () => {
+    const census = await api.call('GET', '/app/large/census');
+    const application = await api.call('GET', '/app/large');
+    expect(application.body).toMatchObject({ application: 'large', resources: expect.any(Array) });
+    expect(application.body.census).toEqual(census.body);
+    const headers = { 'if-none-match': String(census.headers['etag']) };
+    const again = await api.call('GET', '/app/large/census', { headers });
+    expect([again.status, again.text]).toEqual([304, '']);
+    await api.call('PATCH', '/server/node1', { body: { environment: 'elsewhere' } });
+    const changed = await api.call('GET', '/app/large/census?server=node1', { headers });
+    expect([changed.status, Object.keys(changed.body)]).toEqual([200, ['elsewhere']]);
+  });
+});
+
+/** How much the heap grows at most until `end`. */
+function watchHeap(): { end: () => number } {
+  const before = process.memoryUsage().heapUsed;
+  let most = before;
+  const look = (): void => {
+    most = Math.max(most, process.memoryUsage().heapUsed);
+  };
+  const timer = setInterval(look, 2);
+  return {
+    end: () => {
+      look();
+      clearInterval(timer);
+      return most - before;
+    },
+  };
+}
