@@ -75,7 +75,7 @@ function opens({ sealed }: SealedSecret, key: Uint8Array): boolean {
   }
 }
 
-const NOUNS = { keypairs: 'keypair', gitproviders: 'git provider' } as const;
+const NOUNS = { keypairs: 'keypair', gitproviders: 'git provider', jobs: 'job' } as const;
 
 function told(secrets: readonly SealedSecret[]): string {
   const [first] = secrets;

@@ -1,18 +1,29 @@
+import { z } from 'zod';
 import type { Db } from './database.ts';
+import { toJson } from './json.ts';
 
 /** A stored secret, encrypted by `sealSecret`. */
 export interface SealedSecret {
-  readonly table: 'keypairs' | 'gitproviders';
+  readonly table: 'keypairs' | 'gitproviders' | 'jobs';
   readonly id: string;
   readonly name: string;
   readonly sealed: Uint8Array<ArrayBuffer>;
 }
 
+/** What a job that is not over keeps to itself: the address of an archive, which may hold a password. */
+const SealedData = z.looseObject({ sealedUrl: z.base64() });
+
 /** Everything that is encrypted with the secret key; a test compares this with the columns of the database. */
 export async function listSealedSecrets(db: Db): Promise<SealedSecret[]> {
   const keypairs = await db.keypair.findMany({ orderBy: { name: 'asc' } });
   const gitproviders = await db.gitprovider.findMany({ orderBy: { name: 'asc' } });
+  const jobs = await db.job.findMany({ where: { status: { in: ['queued', 'running'] } } });
   return [
+    ...jobs.flatMap(({ id, data }) => {
+      const { success, data: found } = SealedData.safeParse(data);
+      const sealed = success ? new Uint8Array(Buffer.from(found.sealedUrl, 'base64')) : null;
+      return sealed === null ? [] : [{ table: 'jobs' as const, id, name: id, sealed }];
+    }),
     ...keypairs.map(({ id, name, privateKeySealed: sealed }) => ({
       table: 'keypairs' as const,
       id,
@@ -30,7 +41,7 @@ export async function listSealedSecrets(db: Db): Promise<SealedSecret[]> {
 
 /** Keeps everybody else from adding or changing a sealed secret until the transaction ends. */
 export async function lockSealedSecrets(tx: Db): Promise<void> {
-  await tx.$executeRaw`lock table keypairs, gitproviders in share row exclusive mode`;
+  await tx.$executeRaw`lock table keypairs, gitproviders, jobs in share row exclusive mode`;
 }
 
 /** Puts another encryption of the same secret in the place of a stored one. */
@@ -42,6 +53,15 @@ export async function replaceSealedSecret(
     case 'keypairs':
       await tx.keypair.update({ where: { id }, data: { privateKeySealed: sealed } });
       return;
+    case 'jobs': {
+      const { data } = await tx.job.findUniqueOrThrow({ where: { id } });
+      const sealedUrl = Buffer.from(sealed).toString('base64');
+      await tx.job.update({
+        where: { id },
+        data: { data: toJson({ ...SealedData.parse(data), sealedUrl }) },
+      });
+      return;
+    }
     case 'gitproviders':
       await tx.gitprovider.update({ where: { id }, data: { authSealed: sealed } });
       return;

@@ -20,6 +20,25 @@ function undescribed(schema: unknown, path: string): string[] {
   ];
 }
 
+/** Method and URL pattern of all routes, from the tree that Fastify prints. HEAD comes with every GET. */
+function routesOf(tree: string): [method: string, url: string][] {
+  const path: string[] = [];
+  return tree.split('\n').flatMap((line): [string, string][] => {
+    const [, indent = '', name = '', methods = ''] =
+      /^([ │]*)[├└]── (\S+) \((.*)\)$/.exec(line) ?? [];
+    if (name === '') return [];
+    path.length = indent.length / 4;
+    path.push(name);
+    const url = path.join('');
+    return methods.split(', ').flatMap((method) => (method === 'HEAD' ? [] : [[method, url]]));
+  });
+}
+
+function operation(document: Json, method: string, url: string): unknown {
+  const { [url.replaceAll(/:(\w+)/g, '{$1}')]: found } = document['paths'] as Json;
+  return isObject(found) ? (found[method.toLowerCase()] ?? null) : null;
+}
+
 describe('the OpenAPI document', () => {
   let api: TestApi;
   let document: Json;
@@ -53,6 +72,45 @@ describe('the OpenAPI document', () => {
     );
     const bodies = undescribed(document['paths'], 'paths').filter((at) => !at.endsWith('.build'));
     expect([...parameters, ...bodies, ...undescribed(document['components'], '')]).toEqual([]);
+  });
+
+  it('has every route, and leaves out only itself, the page that shows it and the second spellings', () => {
+    const inUse = routesOf(api.app.printRoutes({ commonPrefix: false }));
+    const missing = inUse.filter(([method, url]) => operation(document, method, url) === null);
+    const hidden = missing.filter(([method, url]) => {
+      const twin = url.replace(/\/(gitrepo|gitdeploy)(?=\/|$)/, '/$1s');
+      return twin === url || operation(document, method, twin) === null;
+    });
+    expect(inUse.length).toBeGreaterThan(40);
+    expect([...new Set(hidden.map(([, url]) => url.replace(/^\/docs\/.*/, '/docs/*')))]).toEqual([
+      '/openapi.json',
+      '/docs',
+      '/docs/*',
+    ]);
+  });
+
+  it('says of every operation what it does, what it takes and what it answers', () => {
+    for (const [path, operations] of Object.entries(document['paths'] as Json)) {
+      for (const [method, told] of Object.entries(operations as Json)) {
+        const { summary, tags, parameters, responses } = told as Record<string, Json[] & Json>;
+        const at = `${method} ${path}`;
+        expect({ at, summary: typeof summary, tags: tags?.length }).toEqual({
+          at,
+          summary: 'string',
+          tags: 1,
+        });
+        const inPath = (parameters ?? []).filter((one) => one['in'] === 'path');
+        expect({ at, inPath: inPath.map((one) => `{${String(one['name'])}}`) }).toEqual({
+          at,
+          inPath: path.match(/\{\w+\}/g) ?? [],
+        });
+        const statuses = Object.keys(responses ?? {});
+        expect({ at, statuses }).toEqual({
+          at,
+          statuses: expect.arrayContaining([expect.stringMatching(/^20\d$/), '4XX', '5XX']),
+        });
+      }
+    }
   });
 
   it('can be asked for again by its ETag at no cost', async () => {
