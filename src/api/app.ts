@@ -24,6 +24,7 @@ import { addBuildRoutes } from './routes/builds.ts';
 import { addDeploymentRoutes } from './routes/deployments.ts';
 import { addDocsRoutes } from './routes/docs.ts';
 import { addGitdeployRoutes } from './routes/gitdeploys.ts';
+import { addGitproviderRoutes } from './routes/gitproviders.ts';
 import { addGitrepoRoutes } from './routes/gitrepos.ts';
 import { addGroupRoutes } from './routes/groups.ts';
 import { addJobRoutes } from './routes/jobs.ts';
@@ -92,6 +93,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   await app.register((scope) => addBuildArchiveRoutes(scope, context));
   addPackageMapRoutes(app, context);
   addKeypairRoutes(app, context);
+  addGitproviderRoutes(app, context);
   addServerRoutes(app, context);
   addGitrepoRoutes(app, context);
   addGitdeployRoutes(app, context);

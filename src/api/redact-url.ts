@@ -1,5 +1,5 @@
 /** Parameters whose value is a secret, or is a URL that may hold one. */
-const SECRET_PARAMETERS: readonly string[] = ['auth_token', 'indirect_url', 'password'];
+const SECRET_PARAMETERS: readonly string[] = ['auth_token', 'indirect_url', 'password', 'uri'];
 
 /** A parameter and its value, however its name is written: any character may be percent-encoded. */
 const TOKEN_PARAMETER = /([?&;])([^=&;]*)=([^&;]*)/g;
