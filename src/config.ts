@@ -20,10 +20,6 @@ function readAllowList(text: string, context: z.RefinementCtx): AllowList {
   }
 }
 
-const key = z
-  .string()
-  .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits (openssl rand -hex 32)');
-
 function readTrustedProxies(text: string, context: z.RefinementCtx): TrustedProxies {
   const proxies = parseTrustedProxies(text);
   if (proxies !== null) return proxies;
@@ -34,6 +30,10 @@ function readTrustedProxies(text: string, context: z.RefinementCtx): TrustedProx
   });
   return z.NEVER;
 }
+
+const key = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits (openssl rand -hex 32)');
 
 /** Every setting of Muster. `.env.example` lists them with their defaults; a test holds the two together. */
 const Settings = z.object({
@@ -64,6 +64,8 @@ const Settings = z.object({
   MUSTER_DATABASE_CONNECTIONS: count(10, 2, 1000),
   MUSTER_SSH_CONNECT_TIMEOUT_MS: count(10_000, 100, 600_000),
   MUSTER_STEP_TIMEOUT_MS: count(900_000, 1000, 86_400_000),
+  MUSTER_JOB_RETENTION_DAYS: count(90, 1, 36_500),
+  MUSTER_EVENT_STREAMS: count(1000, 1, 100_000),
   MUSTER_OBSERVE_INTERVAL_SECONDS: count(300, 0, 86_400),
 });
 
@@ -89,6 +91,10 @@ export interface Config {
   readonly workerMetricsPort: number | null;
   /** PostgreSQL connections of this process at most, beside the one that listens. */
   readonly databaseConnections: number;
+  /** After so many days jobs that are over, and what deployments have printed, are deleted. */
+  readonly jobRetentionDays: number;
+  /** Live streams that one process sends at once. */
+  readonly maxEventStreams: number;
   readonly sshConnectTimeoutMs: number;
   readonly stepTimeoutMs: number;
   /** How old what is known of a server may get before the worker looks again; 0: it never looks by itself. */
@@ -148,6 +154,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     workerConcurrency: s.MUSTER_WORKER_CONCURRENCY,
     workerMetricsPort: s.MUSTER_WORKER_METRICS_PORT === 0 ? null : s.MUSTER_WORKER_METRICS_PORT,
     databaseConnections: s.MUSTER_DATABASE_CONNECTIONS,
+    jobRetentionDays: s.MUSTER_JOB_RETENTION_DAYS,
+    maxEventStreams: s.MUSTER_EVENT_STREAMS,
     sshConnectTimeoutMs: s.MUSTER_SSH_CONNECT_TIMEOUT_MS,
     stepTimeoutMs: s.MUSTER_STEP_TIMEOUT_MS,
     observeIntervalSeconds: s.MUSTER_OBSERVE_INTERVAL_SECONDS,

@@ -31,16 +31,25 @@ export async function settleJob(
 ): Promise<SettledJob> {
   reply.code(202).header('location', `/job/${job.id}`);
   if (waitSeconds === undefined) return { summary: toJobSummary(job), isDone: false };
+  const settled = await untilGone(reply, (signal) =>
+    waitForJob(context, job.id, waitSeconds, signal),
+  );
+  const isDone = settled.status === 'succeeded';
+  if (isDone) reply.code(200);
+  throwIfFailed(settled);
+  return { summary: toJobSummary(settled), isDone };
+}
+
+/** Waits for something with a signal that is aborted when the caller goes away or Muster stops. */
+export async function untilGone<T>(
+  reply: FastifyReply,
+  waitFor: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const gone = new AbortController();
   const leave = (): void => gone.abort(new Error('the caller has gone away'));
   reply.raw.once('close', leave);
   try {
-    const signal = AbortSignal.any([gone.signal, reply.server.stopping]);
-    const settled = await waitForJob(context, job.id, waitSeconds, signal);
-    const isDone = settled.status === 'succeeded';
-    if (isDone) reply.code(200);
-    throwIfFailed(settled);
-    return { summary: toJobSummary(settled), isDone };
+    return await waitFor(AbortSignal.any([gone.signal, reply.server.stopping]));
   } finally {
     reply.raw.off('close', leave);
   }
@@ -48,9 +57,13 @@ export async function settleJob(
 
 function throwIfFailed(job: Job): void {
   if (job.status === 'cancelled') {
-    throw new AppError('conflict', 'The job was cancelled; start it again if it is still wanted.', {
-      details: { job_id: job.id },
-    });
+    throw new AppError(
+      'cancelled',
+      'The job was cancelled; start it again if it is still wanted.',
+      {
+        details: { job_id: job.id },
+      },
+    );
   }
   if (job.status !== 'failed') return;
   const error = toStoredError(job.error);

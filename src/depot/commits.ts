@@ -48,6 +48,20 @@ export async function commitTree(folder: DepotFolder, o: CommitOptions): Promise
   return assertObjectId(output.trim());
 }
 
+/** The first parent of a commit, or null if it has none. @throws {AppError} `storage_failed` if there is no such commit */
+export async function parentOf(
+  folder: DepotFolder,
+  applicationId: string,
+  commit: string,
+): Promise<string | null> {
+  const output = await runGit(folder.git, {
+    gitDir: repositoryPath(folder, applicationId),
+    args: ['rev-list', '--parents', '--max-count=1', assertObjectId(commit), '--'],
+  });
+  const [, parent] = output.trim().split(' ');
+  return parent === undefined ? null : assertObjectId(parent);
+}
+
 /**
  * Keeps a head and all that it grew from alive.
  *

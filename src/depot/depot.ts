@@ -1,12 +1,6 @@
 import type { Readable } from 'node:stream';
 import { type WriteArchiveOptions, writeArchive } from './archives.ts';
-import {
-  type CommitOptions,
-  commitTree,
-  dropHeads,
-  keepHead,
-  parentOf,
-} from './commits.ts';
+import { type CommitOptions, commitTree, dropHeads, keepHead, parentOf } from './commits.ts';
 import { assertObjectId } from './git.ts';
 import { type IngestedBuild, type IngestOptions, ingestBuild } from './ingest.ts';
 import {
@@ -35,6 +29,13 @@ import {
   repositoryPath,
 } from './repository.ts';
 import { diffTrees, listFiles, type TreeDiff, type TreeFile, treeOf } from './trees.ts';
+import {
+  listUpkeepNeeds,
+  type MaintainOptions,
+  maintainRepository,
+  noteGarbage,
+  type UpkeepReport,
+} from './upkeep.ts';
 
 /**
  * The builds of all applications as git objects: one bare repository per application (DESIGN.md decisions 3 to 5).
@@ -96,6 +97,10 @@ export interface Depot {
     readonly ancestor: string;
     readonly commit: string;
   }): Promise<boolean>;
+  /** See `listUpkeepNeeds`. */
+  listUpkeepNeeds(o: { readonly graceMs: number }): Promise<string[]>;
+  /** See `maintainRepository`. */
+  maintain(o: MaintainOptions): Promise<UpkeepReport | null>;
   /** See `PackStore.prepare`. */
   preparePack(o: PackOptions): Promise<PreparedPack>;
 }
@@ -137,6 +142,7 @@ export async function openDepot(o: {
         gitDir,
         refs.map(({ name }) => ({ name, id: null })),
       );
+      if (refs.length > 0) await noteGarbage(folder, applicationId);
     },
     commitTree: (options) => commitTree(folder, options),
     treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
@@ -148,6 +154,8 @@ export async function openDepot(o: {
     pushCommit: (options) => pushCommit(folder, options),
     hasCommit: (applicationId, commit) => hasCommit(folder, applicationId, commit),
     isAncestor: (options) => isAncestor(folder, options),
+    listUpkeepNeeds: (options) => listUpkeepNeeds(folder, options),
+    maintain: (options) => maintainRepository(folder, options),
     preparePack: (options) => packs.prepare(options),
   };
 }

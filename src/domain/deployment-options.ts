@@ -7,7 +7,8 @@ export const DeploymentOptions = z.object({
   ordered_pause: z.number().int(),
   /** Servers that may fail before it stops. */
   max_failures: z.number().int(),
-  on_failure: z.enum(['stop']),
+  /** What happens when it stops by failures: nothing more, or each server gets back what it had. */
+  on_failure: z.enum(['stop', 'rollback']),
   /** Servers worked on at once. */
   concurrency: z.number().int(),
 });

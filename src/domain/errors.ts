@@ -21,6 +21,7 @@ export const ERROR_CODES = [
   'build_already_stored',
   'build_busy',
   'idempotency_key_reused',
+  'cancelled',
   // Uploads
   'archive_wrong_type',
   'archive_broken',

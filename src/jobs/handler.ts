@@ -7,26 +7,47 @@ import type { Db } from '../store/database.ts';
 export interface JobContext {
   readonly jobId: string;
   readonly log: Logger;
-  /** Aborted when the work must end now: the job was taken from this worker, or its time to stop is over. */
+  /**
+   * Aborted when the work must end now: a user cancelled the job, it was taken from this worker, or the worker's
+   * time to stop is over. Work that ends by it throws, by preference the signal's reason.
+   */
   readonly signal: AbortSignal;
+  /** Aborted when a user has cancelled the job; its reason is an `AppError` with the code `cancelled`. */
+  readonly cancelled: AbortSignal;
+  /**
+   * Aborted when this worker may touch nothing any more. For what must not be cut off by a cancel: the switch of a
+   * clone, and putting things back.
+   */
+  readonly lost: AbortSignal;
   /** Aborted when the worker is asked to stop: finish what is under way, begin nothing new. */
   readonly draining: AbortSignal;
-  /** Adds a line to the job's results, and to the deployment's stream if one is named. */
-  emit(kind: string, data: unknown, deploymentId?: string): Promise<void>;
+  /** Adds a line to the job's results, and to the stream of the deployment that the job runs. */
+  emit(kind: string, data: unknown): Promise<void>;
 }
 
-/** `again`: put the job back and look at it in `afterMs` (it waits for a lock or a pause, or the worker stops). */
+/**
+ * `again`: put the job back and look at it in `afterMs` (it waits for a lock or a pause, or the worker stops).
+ * As a function it is asked in the transaction that puts the job back, so that no change can be missed in between.
+ */
 export type JobOutcome =
   | { readonly outcome: 'succeeded'; readonly result: unknown }
-  | { readonly outcome: 'again'; readonly afterMs: number };
+  | { readonly outcome: 'again'; readonly afterMs: number | ((tx: Db) => Promise<number>) };
 
 /**
  * How a kind of job is done. `run` must be safe to start over at any point, because a worker can die at any.
- * A thrown `AppError` ends the job as failed; `failed` is called in the transaction that records it.
+ * A thrown `AppError` ends the job as failed.
+ *
+ * Each end has a hook that is called in the transaction which records it. A cancelled job of which something was
+ * left undone calls `cancelled`, or, without one, `failed`. One whose work was done before the worker heard of it
+ * calls `cancelled` alone.
  */
 export interface JobHandler<K extends JobKind> {
   run(data: JobData<K>, context: JobContext): Promise<JobOutcome>;
+  succeeded?(tx: Db, data: JobData<K>): Promise<void>;
   failed?(tx: Db, data: JobData<K>, error: ErrorBody): Promise<void>;
+  cancelled?(tx: Db, data: JobData<K>): Promise<void>;
+  /** The deployment that such a job runs: all that it tells is part of the deployment's stream. */
+  deploymentOf?(data: JobData<K>): string;
 }
 
 export type JobHandlers = { readonly [K in JobKind]: JobHandler<K> };

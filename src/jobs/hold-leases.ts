@@ -1,5 +1,12 @@
 import type { Database } from '../store/database.ts';
-import { acquireLeases, type Lease, releaseLeases, renewLeases } from '../store/leases.ts';
+import {
+  acquireLeases,
+  type Fences,
+  fencesOf,
+  parkLeases,
+  releaseLeases,
+  renewLeases,
+} from '../store/leases.ts';
 
 const RENEW_MS = 20_000;
 
@@ -16,34 +23,43 @@ export interface LeaseRequest {
 }
 
 /**
- * Does `work` while holding all the leases, renewing them, and gives them back at its end, unless the holder
- * will be back (`keep`). `work` is given a signal that is aborted when a lease is lost.
+ * Does `work` while holding all the leases, renewing them, and gives them back at its end; or keeps them for as long
+ * as it takes until the holder is back (`keep`). `work` is given a signal that is aborted when a lease is lost.
  */
 export async function holdLeases<T>(
   database: Database,
   request: LeaseRequest,
-  work: (leases: readonly Lease[], signal: AbortSignal) => Promise<{ value: T; keep: boolean }>,
+  work: (fences: Fences, signal: AbortSignal) => Promise<{ value: T; keep: boolean }>,
 ): Promise<Held<T>> {
   const { holder } = request;
   const taken = await acquireLeases(database, request.keys, holder);
   if ('heldBy' in taken) return { held: false, heldBy: taken.heldBy };
+  const { leases } = taken;
   const lost = new AbortController();
+  const renewal: { underWay: Promise<void> | null } = { underWay: null };
   const timer = setInterval(() => {
-    renewLeases(database.db, holder, taken.leases).then(
-      (all) => {
-        if (!all) lost.abort(new Error('a lease was lost to another holder'));
-      },
-      // The database is away: the leases still run for a while, and the job's own heartbeat gives up in time.
-      () => {},
-    );
+    renewal.underWay ??= renewLeases(database.db, holder, leases)
+      .then(
+        (all) => {
+          if (!all) lost.abort(new Error('a lease was lost to another holder'));
+        },
+        // The database is away: the leases still run for a while, and the job's own heartbeat gives up in time.
+        () => {},
+      )
+      .finally(() => {
+        renewal.underWay = null;
+      });
   }, RENEW_MS);
   let keep = false;
   try {
-    const done = await work(taken.leases, AbortSignal.any([request.signal, lost.signal]));
+    const done = await work(fencesOf(leases), AbortSignal.any([request.signal, lost.signal]));
     keep = done.keep;
     return { held: true, value: done.value };
   } finally {
     clearInterval(timer);
-    if (!keep) await releaseLeases(database.db, holder, taken.leases).catch(() => {});
+    // A renewal that ends after the parking would put an end to it again.
+    await renewal.underWay;
+    const settle = keep ? parkLeases : releaseLeases;
+    await settle(database.db, holder, leases).catch(() => {});
   }
 }

@@ -7,30 +7,49 @@ import type { Queue } from '../queue/queue.ts';
 import type { Database, Db } from '../store/database.ts';
 import { appendEvent } from '../store/events.ts';
 import {
+  CANCEL_TOPIC,
   type Claim,
   claimJob,
+  deferJob,
   finishJob,
   JOB_LEASE_SECONDS,
+  type JobEnd,
   type JobRow,
+  listCancelledJobs,
   listDueJobs,
   releaseClaim,
   renewClaim,
 } from '../store/jobs.ts';
+import type { Listener } from '../store/listener.ts';
+import { createEventWriter } from './event-writer.ts';
 import type { JobContext, JobHandler, JobHandlers, JobOutcome } from './handler.ts';
+import { keepTidy } from './retention.ts';
 
 const RECONCILE_MS = 3000;
 /** A job that killed its worker this many times is not tried again. */
 const MAX_ATTEMPTS = 5;
 /** How long running jobs may go on after the worker was asked to stop. */
 const DRAIN_MS = 30_000;
+/** What is put back for longer is not rung for: the reconciler finds it when its time has come. */
+const LONGEST_RING_MS = 600_000;
 
 export interface WorkerOptions {
   readonly database: Database;
   readonly queue: Queue;
+  /** Tells at once of jobs that are to be cancelled; without it that is found out within seconds. */
+  readonly listener?: Listener;
   readonly handlers: JobHandlers;
   readonly log: Logger;
   /** Jobs at once. */
   readonly concurrency: number;
+  /** After how many days jobs that are over, and the output of deployments, are deleted. Default never. */
+  readonly retentionDays?: number;
+  /** Told of every job that came to its end here; `seconds` are from its first start. */
+  readonly onJobEnded?: (job: {
+    readonly kind: string;
+    readonly status: 'succeeded' | 'failed' | 'cancelled';
+    readonly seconds: number;
+  }) => void;
 }
 
 export interface Worker {
@@ -38,45 +57,73 @@ export interface Worker {
   close(): Promise<void>;
 }
 
+/** A job in this worker's hands. */
+interface RunningJob {
+  readonly cancelled: AbortController;
+  /** Rung for meanwhile: looked at once more when it has been put back. */
+  rungAgain: boolean;
+}
+
 /** Starts to take jobs: those that the queue rings for, and those that it forgot. */
 export function startWorker(options: WorkerOptions): Worker {
-  const { database, queue, log, concurrency } = options;
+  const { database, queue, listener, log, concurrency } = options;
   const name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   const draining = new AbortController();
   const forced = new AbortController();
-  const running = new Map<string, Promise<void>>();
+  const jobs = new Map<string, RunningJob>();
+  const runs = new Set<Promise<void>>();
 
   const take = (jobId: string): Promise<void> => {
-    const present = running.get(jobId);
-    if (present !== undefined || draining.signal.aborted) return present ?? Promise.resolve();
+    if (draining.signal.aborted) return Promise.resolve();
+    const present = jobs.get(jobId);
+    if (present !== undefined) {
+      // Not waited for: that would take the place of another job.
+      present.rungAgain = true;
+      return Promise.resolve();
+    }
+    const job: RunningJob = { cancelled: new AbortController(), rungAgain: false };
+    jobs.set(jobId, job);
     const run = runJob(jobId, {
       ...options,
       name,
       draining: draining.signal,
       forced: forced.signal,
+      cancelled: job.cancelled.signal,
     })
       .catch((error: unknown) => {
         // The database is away: the row still says what to do, and the reconciler comes by again.
         log.warn({ jobId, err: error }, 'the job could not be taken or recorded');
       })
-      .finally(() => running.delete(jobId));
-    running.set(jobId, run);
+      .finally(() => {
+        jobs.delete(jobId);
+        runs.delete(run);
+        if (job.rungAgain) void take(jobId);
+      });
+    runs.add(run);
     return run;
   };
 
+  /** Tells those who do them, and ends by itself what nobody does: that takes no place, as nothing is run. */
+  const cancelJobs = async (): Promise<void> => {
+    for (const { id, isFree } of await listCancelledJobs(database.db)) {
+      const running = jobs.get(id);
+      if (running !== undefined) running.cancelled.abort(cancelledByUser());
+      else if (isFree) void take(id);
+    }
+  };
   const reconcile = async (): Promise<void> => {
-    const free = concurrency - running.size;
+    await cancelJobs();
+    const free = concurrency - jobs.size;
     if (free <= 0) return;
     for (const jobId of await listDueJobs(database.db, free)) void take(jobId);
   };
-  let reconciling: Promise<void> | null = null;
-  const timer = setInterval(() => {
-    reconciling ??= reconcile()
-      .catch((error: unknown) => log.warn({ err: error }, 'due jobs could not be listed'))
-      .finally(() => {
-        reconciling = null;
-      });
-  }, RECONCILE_MS);
+  const look = coalesced(reconcile, log);
+  const timer = setInterval(look.soon, RECONCILE_MS);
+  const unsubscribe = listener?.subscribe(CANCEL_TOPIC, look.soon);
+  const tidying =
+    options.retentionDays === undefined
+      ? Promise.resolve()
+      : keepTidy(database, { days: options.retentionDays, log, signal: draining.signal });
 
   queue.process(take, { concurrency });
   log.info({ worker: name, concurrency }, 'worker started');
@@ -84,53 +131,79 @@ export function startWorker(options: WorkerOptions): Worker {
   return {
     close: async () => {
       clearInterval(timer);
+      unsubscribe?.();
       draining.abort(new Error('the worker stops'));
       const force = setTimeout(() => forced.abort(new Error('the worker stops')), DRAIN_MS);
-      await reconciling;
-      await Promise.allSettled(running.values());
+      await look.idle();
+      await Promise.allSettled([...runs, tidying]);
       clearTimeout(force);
     },
   };
+}
+
+/** Runs `work` once at a time; asked for meanwhile, once more afterwards. */
+function coalesced(
+  work: () => Promise<void>,
+  log: Logger,
+): { soon: () => void; idle: () => Promise<void> } {
+  let current: Promise<void> | null = null;
+  let askedAgain = false;
+  const soon = (): void => {
+    askedAgain = true;
+    current ??= (async () => {
+      while (askedAgain) {
+        askedAgain = false;
+        await work().catch((error: unknown) =>
+          log.warn({ err: error }, 'due jobs could not be listed'),
+        );
+      }
+    })().finally(() => {
+      current = null;
+    });
+  };
+  return { soon, idle: () => current ?? Promise.resolve() };
 }
 
 interface RunOptions extends WorkerOptions {
   readonly name: string;
   readonly draining: AbortSignal;
   readonly forced: AbortSignal;
+  readonly cancelled: AbortSignal;
 }
 
 async function runJob(jobId: string, options: RunOptions): Promise<void> {
-  const { database, queue, handlers, name } = options;
+  const { database, handlers, name, cancelled } = options;
   const job = await claimJob(database.db, jobId, name);
   if (job === null) return;
   const log = options.log.child({ jobId, kind: job.kind });
   const claim: Claim = { id: job.id, worker: name, attempts: job.attempts };
-  const lost = new AbortController();
-  const signal = AbortSignal.any([lost.signal, options.forced]);
-  const heartbeat = startHeartbeat(database, claim, lost);
-  log.info({ attempt: job.attempts }, 'job started');
+  const taken = new AbortController();
+  const lost = AbortSignal.any([taken.signal, options.forced]);
+  const heartbeat = startHeartbeat(database, claim, taken);
   // Null as long as nobody knows what the row asks for; then there is nothing to clean up either.
   let handler: BoundHandler | null = null;
   try {
     handler = bindHandler(handlers, kindOf(job), job);
     refuseDeadly(job);
+    if (job.cancelRequestedAt !== null) throw cancelledByUser();
+    log.info({ attempt: job.attempts }, 'job started');
+    const { deploymentId } = handler;
     const outcome = await handler.run({
       jobId,
       log,
-      signal,
+      signal: AbortSignal.any([lost, cancelled]),
+      cancelled,
+      lost,
       draining: options.draining,
-      emit: (kind, data, deploymentId) =>
-        appendEvent(database.db, { jobId, deploymentId: deploymentId ?? null, kind, data }),
+      emit: createEventWriter(database, { jobId, deploymentId }),
     });
     if (outcome.outcome === 'again') {
-      if (await releaseClaim(database.db, claim, outcome.afterMs))
-        await queue.ring(jobId, outcome.afterMs);
+      await putBack(options, claim, outcome.afterMs);
       return;
     }
-    await endJob(database, claim, handler, { status: 'succeeded', result: outcome.result });
-    log.info('job succeeded');
+    await end(options, log, { job, claim, handler }, outcome);
   } catch (error) {
-    if (lost.signal.aborted) {
+    if (taken.signal.aborted) {
       log.warn('the job was taken by another worker');
       return;
     }
@@ -142,14 +215,66 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
       );
       return;
     }
-    const body = toErrorBody(error);
+    const body = toErrorBody(cancelled.aborted ? cancelled.reason : error);
     // What a person can read needs no stack; what nobody foresaw is a bug, and its stack says where.
     if (body.code === 'internal') log.error({ err: error }, 'job failed');
-    else log.info({ code: body.code, reason: body.message }, 'job failed');
-    await endJob(database, claim, handler, { status: 'failed', error: body });
+    await end(options, log, { job, claim, handler }, { outcome: 'failed', error: body });
   } finally {
     clearInterval(heartbeat);
   }
+}
+
+async function putBack(
+  { database, queue }: RunOptions,
+  claim: Claim,
+  afterMs: number | ((tx: Db) => Promise<number>),
+): Promise<void> {
+  const delayMs = await database.transaction(async (tx) => {
+    if (!(await releaseClaim(tx, claim, 0))) return null;
+    const delay = typeof afterMs === 'number' ? afterMs : await afterMs(tx);
+    await deferJob(tx, claim.id, delay);
+    return delay;
+  });
+  if (delayMs !== null && delayMs <= LONGEST_RING_MS) await queue.ring(claim.id, delayMs);
+}
+
+/** Records how a job ended, and what follows from that, in one transaction. */
+async function end(
+  options: RunOptions,
+  log: Logger,
+  of: { readonly job: JobRow; readonly claim: Claim; readonly handler: BoundHandler | null },
+  outcome:
+    | { readonly outcome: 'succeeded'; readonly result: unknown }
+    | { readonly outcome: 'failed'; readonly error: ErrorBody },
+): Promise<void> {
+  const { claim, handler } = of;
+  const end: JobEnd =
+    outcome.outcome === 'succeeded'
+      ? { status: 'succeeded', result: outcome.result }
+      : {
+          status: outcome.error.code === 'cancelled' ? 'cancelled' : 'failed',
+          error: outcome.error,
+        };
+  const status = await options.database.transaction(async (tx) => {
+    const recorded = await finishJob(tx, claim, end);
+    if (recorded === null) return null;
+    await handler?.ended(tx, recorded, end);
+    await appendEvent(tx, {
+      jobId: claim.id,
+      deploymentId: handler?.deploymentId ?? null,
+      kind: `job_${recorded}`,
+      data: end.status === 'succeeded' ? end.result : end.error,
+    });
+    return recorded;
+  });
+  if (status === null) return;
+  options.onJobEnded?.(endOf(of.job, status));
+  const why = end.status === 'failed' ? { code: end.error.code, reason: end.error.message } : {};
+  log.info(why, `job ${status}`);
+}
+
+function cancelledByUser(): AppError {
+  return new AppError('cancelled', 'It was cancelled; start it again if it is still wanted.');
 }
 
 /** The database being away is no verdict on a job: it is tried again when the database is back. */
@@ -159,8 +284,11 @@ function isOutage(error: unknown): boolean {
 
 /** The handler of a job's kind with the job's data, checked against the table of kinds. */
 interface BoundHandler {
+  /** The deployment that the job runs, or null. */
+  readonly deploymentId: string | null;
   run(context: JobContext): Promise<JobOutcome>;
-  failed(tx: Db, error: ErrorBody): Promise<void>;
+  /** @param status what the job's row says now @param end what the worker had to say */
+  ended(tx: Db, status: JobEnd['status'], end: JobEnd): Promise<void>;
 }
 
 function bindHandler<K extends JobKind>(handlers: JobHandlers, kind: K, job: JobRow): BoundHandler {
@@ -168,9 +296,28 @@ function bindHandler<K extends JobKind>(handlers: JobHandlers, kind: K, job: Job
   // The table gives this very schema for K; the compiler cannot follow the index through zod's inference.
   const data = JOB_KINDS[kind].parse(job.data) as JobData<K>;
   return {
+    deploymentId: handler.deploymentOf?.(data) ?? null,
     run: (context) => handler.run(data, context),
-    failed: async (tx, error) => handler.failed?.(tx, data, error),
+    ended: async (tx, status, end) => {
+      if (status === 'cancelled' && handler.cancelled !== undefined) {
+        await handler.cancelled(tx, data);
+      } else if (end.status === 'succeeded') {
+        await handler.succeeded?.(tx, data);
+      } else {
+        await handler.failed?.(tx, data, end.error);
+      }
+    },
   };
+}
+
+function endOf<S extends string>(
+  { kind, startedAt }: JobRow,
+  status: S,
+): { kind: string; status: S; seconds: number } {
+  // What no table knows must not become a label: it could be anything.
+  const known = kind in JOB_KINDS ? kind : 'unknown';
+  const seconds = startedAt === null ? 0 : (Date.now() - startedAt.getTime()) / 1000;
+  return { kind: known, status, seconds: Math.max(0, seconds) };
 }
 
 function refuseDeadly(job: JobRow): void {
@@ -187,24 +334,6 @@ function kindOf(job: JobRow): JobKind {
     'internal',
     `This worker does not know jobs of the kind ${job.kind}; it may be older than the API.`,
   );
-}
-
-async function endJob(
-  database: Database,
-  claim: Claim,
-  handler: BoundHandler | null,
-  end: { status: 'succeeded'; result: unknown } | { status: 'failed'; error: ErrorBody },
-): Promise<void> {
-  await database.transaction(async (tx) => {
-    if (!(await finishJob(tx, claim, end))) return;
-    if (end.status === 'failed') await handler?.failed(tx, end.error);
-    await appendEvent(tx, {
-      jobId: claim.id,
-      deploymentId: null,
-      kind: `job_${end.status}`,
-      data: end.status === 'succeeded' ? end.result : end.error,
-    });
-  });
 }
 
 /** Tells PostgreSQL that the worker lives; aborts `lost` when the job has gone to another worker. */

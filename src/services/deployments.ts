@@ -24,6 +24,7 @@ import { findBranch } from '../store/gitrepos.ts';
 import { listGroups } from '../store/groups.ts';
 import { listInstallationPairs } from '../store/installations.ts';
 import { listServerPlaces } from '../store/servers.ts';
+import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { requireServers } from './authorization.ts';
 import { type Build, requireBuild } from './builds.ts';
@@ -130,6 +131,17 @@ export async function createDeployment(
       deploymentId: id,
       kind: 'deployment',
       data: { status: 'queued', build: draft.build.name, batches: draft.batches.length },
+    });
+    await recordAudit(tx, caller, {
+      action: 'deployment.create',
+      application: application.name,
+      subject: id,
+      after: {
+        build: draft.build.name,
+        reason: input.reason,
+        target: recorded(draft.target),
+        options: input.options,
+      },
     });
     return { deploymentId: id, job: row, warnings: draft.target.warnings };
   });

@@ -1,11 +1,16 @@
 import { AppError } from '../domain/errors.ts';
-import type { JobData, JobKind } from '../queue/job-kinds.ts';
+import { JOB_KINDS, type JobData, type JobKind } from '../queue/job-kinds.ts';
 import type { Db } from '../store/database.ts';
 import { type EventRow, listJobEvents } from '../store/events.ts';
 import * as store from '../store/jobs.ts';
+import { recordAudit } from './audit.ts';
+import { requestDeploymentCancel } from './cancel-deployment.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { type FeedItem, followEvents } from './event-feed.ts';
+import { type Job as NamedJob, withNames } from './job-data.ts';
 
 export type Job = store.JobRow;
+export type { NamedJob };
 export type JobEvent = EventRow;
 
 /** Writes the row of a job inside the transaction that calls for it. Ring with `ringJob` after the commit. */
@@ -24,25 +29,84 @@ export async function ringJob(context: ServiceContext, job: Job): Promise<Job> {
 }
 
 /** @throws {AppError} `not_found` */
-export async function getJob(context: ServiceContext, id: string): Promise<Job> {
-  const job = await store.findJob(context.database.db, id);
-  if (job === null)
-    throw new AppError('not_found', `There is no job ${id}; GET /job lists the jobs.`);
-  return job;
+export async function getJob(context: ServiceContext, id: string): Promise<NamedJob> {
+  const { db } = context.database;
+  const job = await store.findJob(db, id);
+  if (job === null) throw unknownJob(id);
+  const [named] = await withNames(db, [job]);
+  if (named === undefined) throw unknownJob(id);
+  return named;
+}
+
+/** Says that there is no such job, or none that the caller may know of. */
+export function unknownJob(id: string): AppError {
+  return new AppError('not_found', `There is no job ${id}; GET /job lists the jobs.`);
 }
 
 /** Jobs, newest first. */
 export async function listJobs(
   context: ServiceContext,
   query: { active?: boolean | undefined; limit?: number | undefined; after?: string | undefined },
-): Promise<PageOf<Job>> {
+): Promise<PageOf<NamedJob>> {
   const limit = query.limit ?? 1000;
   const rows = await store.listJobs(context.database.db, {
     ...(query.active === true ? { statuses: ['queued', 'running'] as const } : {}),
     limit,
     after: query.after,
   });
-  return toPage(rows, limit, (job) => job.id);
+  const page = toPage(rows, limit, (job) => job.id);
+  return { ...page, rows: await withNames(context.database.db, page.rows) };
+}
+
+/**
+ * Asks for the end of a job. One that nobody has begun never begins; one that runs is told to stop. What was asked
+ * for happens: the job ends as `cancelled`, whatever it was doing in that moment.
+ * @throws {AppError} `not_found`; `conflict` if it is over, or rolls a deployment back
+ */
+export async function cancelJob(
+  context: ServiceContext,
+  caller: Caller,
+  id: string,
+): Promise<NamedJob> {
+  await context.database.transaction(async (tx) => {
+    const job = await store.lockJob(tx, id);
+    if (job === null) throw unknownJob(id);
+    if (isOver(job)) {
+      throw new AppError(
+        'conflict',
+        `The job has ${job.status} already, so it cannot be cancelled.`,
+        {
+          details: { status: job.status },
+        },
+      );
+    }
+    const [named] = await withNames(tx, [job]);
+    const run = JOB_KINDS.run_deployment.safeParse(job.kind === 'run_deployment' ? job.data : null);
+    if (run.success) {
+      const application = named?.applicationName ?? null;
+      const { deploymentId } = run.data;
+      await requestDeploymentCancel(tx, caller, { jobId: id, deploymentId, application });
+      return;
+    }
+    if (!(await store.requestJobCancel(tx, id))) return;
+    await recordAudit(tx, caller, {
+      action: 'job.cancel',
+      application: named?.applicationName ?? null,
+      subject: id,
+      before: { kind: job.kind, status: job.status },
+    });
+  });
+  await context.queue.ring(id);
+  return getJob(context, id);
+}
+
+/** Follows what a job tells, to its end. */
+export function followJob(
+  context: ServiceContext,
+  id: string,
+  o: { readonly after: bigint; readonly signal: AbortSignal },
+): AsyncGenerator<FeedItem> {
+  return followEvents(context, { subject: { kind: 'job', id }, isFinal: isFinalStatus, ...o });
 }
 
 /** What the job has told so far, in order. */
@@ -55,7 +119,8 @@ export async function listJobResults(context: ServiceContext, id: string): Promi
   }
 }
 
-const isOver = (job: Job): boolean => job.status !== 'queued' && job.status !== 'running';
+const isFinalStatus = (status: string): boolean => status !== 'queued' && status !== 'running';
+const isOver = (job: Job): boolean => isFinalStatus(job.status);
 
 /** A lost notification must not hold a caller for long. */
 const RECHECK_MS = 1000;
@@ -76,7 +141,8 @@ export async function waitForJob(
       const changed = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      const job = await getJob(context, id);
+      const job = await store.findJob(context.database.db, id);
+      if (job === null) throw unknownJob(id);
       const remainingMs = deadline - Date.now();
       if (isOver(job) || remainingMs <= 0 || signal?.aborted) return job;
       await Promise.race([changed, sleep(Math.min(remainingMs, RECHECK_MS))]);

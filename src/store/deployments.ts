@@ -1,6 +1,7 @@
 import type { Batch as PlannedBatch } from '../domain/batches.ts';
 import { ChangedFiles, DeploymentOptions, RecordedTarget } from '../domain/deployment-options.ts';
 import type { ErrorBody } from '../domain/errors.ts';
+import type { RollbackBatch } from '../domain/rollback-plan.ts';
 import type { Db } from './database.ts';
 import {
   type Batch,
@@ -27,6 +28,9 @@ export type DeploymentHead = Omit<Deployment, 'target' | 'options'> & {
 export type DeploymentRow = DeploymentHead & {
   readonly commits: CommitRow[];
   readonly batches: BatchRow[];
+  /** What it takes to take the deployment back; empty unless that was asked for. */
+  readonly rollbackCommits: CommitRow[];
+  readonly rollbackBatches: BatchRow[];
 };
 
 const STEPS_PER_INSERT = 5000;
@@ -97,13 +101,50 @@ export async function insertDeployment(tx: Db, deployment: NewDeployment): Promi
       serverName: pair.server,
       gitdeployId: idOf(deployment.gitdeployIds, pair.gitdeploy),
       gitdeployName: pair.gitdeploy,
+      toBuildId: deployment.build.id,
     })),
   );
+  await insertSteps(tx, steps);
+  return head(row);
+}
+
+async function insertSteps(tx: Db, steps: readonly Prisma.StepCreateManyInput[]): Promise<void> {
   // PostgreSQL takes at most 65,535 parameters in one statement.
   for (let i = 0; i < steps.length; i += STEPS_PER_INSERT) {
     await tx.step.createMany({ data: steps.slice(i, i + STEPS_PER_INSERT) });
   }
-  return head(row);
+}
+
+/** Stores what takes a deployment back. */
+export async function insertRollback(
+  tx: Db,
+  deployment: { readonly id: string; readonly buildId: string | null },
+  batches: readonly RollbackBatch[],
+): Promise<void> {
+  const rows = await tx.batch.createManyAndReturn({
+    data: batches.map(({ index, slice, level, ordered }) => ({
+      deploymentId: deployment.id,
+      phase: 'rollback' as const,
+      index,
+      slice,
+      level,
+      ordered,
+      pauseAfterSeconds: 0,
+    })),
+    select: { id: true, index: true },
+  });
+  const batchIds = new Map(rows.map((b) => [b.index, b.id]));
+  await insertSteps(
+    tx,
+    batches.flatMap(({ index, steps }) =>
+      steps.map((step) => ({
+        ...step,
+        batchId: batchIds.get(index) ?? '',
+        deploymentId: deployment.id,
+        fromBuildId: deployment.buildId,
+      })),
+    ),
+  );
 }
 
 /** Deployments of an application, newest first, after (older than) the one with the id `after`. */
@@ -133,24 +174,66 @@ export async function findDeployment(db: Db, id: string): Promise<DeploymentRow 
     },
   });
   if (row === null) return null;
+  const commits = row.commits.map((c) => ({
+    ...c,
+    changedFiles: fromJson(ChangedFiles, c.changedFiles),
+  }));
   return {
     ...head(row),
-    commits: row.commits.map((c) => ({
-      ...c,
-      changedFiles: fromJson(ChangedFiles, c.changedFiles),
-    })),
-    batches: row.batches,
+    commits: commits.filter(({ phase }) => phase === 'forward'),
+    batches: row.batches.filter(({ phase }) => phase === 'forward'),
+    rollbackCommits: commits.filter(({ phase }) => phase === 'rollback'),
+    rollbackBatches: row.batches.filter(({ phase }) => phase === 'rollback'),
   };
 }
 
-/** How many steps of each status the given deployments have. */
+/** Reads a deployment without its plan, and keeps others from changing it until the transaction ends. */
+export async function lockDeployment(tx: Db, id: string): Promise<DeploymentHead | null> {
+  await tx.$executeRaw`select 1 from deployments where id = ${id}::uuid for update`;
+  const row = await tx.deployment.findUnique({ where: { id } });
+  return row === null ? null : head(row);
+}
+
+/** Whether a user has asked for a pause. */
+export async function isPauseRequested(db: Db, id: string): Promise<boolean> {
+  const row = await db.deployment.findUnique({ where: { id }, select: { pauseRequestedAt: true } });
+  return row !== null && row.pauseRequestedAt !== null;
+}
+
+/** Notes what a user has asked for, or (null) that it is done with. */
+export async function noteRequests(
+  tx: Db,
+  id: string,
+  requests: { pauseRequestedAt?: Date | null; cancelRequestedAt?: Date | null },
+): Promise<void> {
+  await tx.deployment.update({ where: { id }, data: requests });
+}
+
+/** An older deployment that is under way and has a pair in common with this one, which therefore goes first. */
+export async function findOlderOverlap(
+  db: Db,
+  deployment: { readonly id: string; readonly applicationId: string },
+): Promise<string | null> {
+  const [row] = await db.$queryRaw<{ id: string }[]>`
+    select d.id::text from deployments d
+     where d.application_id = ${deployment.applicationId}::uuid and d.id < ${deployment.id}::uuid
+       and d.status in ('queued', 'preparing', 'running', 'paused', 'rolling_back')
+       and exists (
+         select from steps theirs
+           join steps mine on mine.server_id = theirs.server_id and mine.gitdeploy_id = theirs.gitdeploy_id
+          where theirs.deployment_id = d.id and mine.deployment_id = ${deployment.id}::uuid)
+     order by d.id limit 1`;
+  return row?.id ?? null;
+}
+
+/** How many steps of each status the given deployments have, without those that take them back. */
 export async function countSteps(
   db: Db,
   deploymentIds: readonly string[],
 ): Promise<ReadonlyMap<string, Partial<Record<StepStatus, number>>>> {
   const groups = await db.step.groupBy({
     by: ['deploymentId', 'status'],
-    where: { deploymentId: { in: [...deploymentIds] } },
+    where: { deploymentId: { in: [...deploymentIds] }, batch: { phase: 'forward' } },
     _count: true,
   });
   const counts = new Map<string, Partial<Record<StepStatus, number>>>();
@@ -185,17 +268,17 @@ export async function moveDeployment(
     from: readonly DeploymentStatus[];
     to: DeploymentStatus;
     startedAt?: Date;
-    finishedAt?: Date;
-    error?: ErrorBody;
+    finishedAt?: Date | null;
+    error?: ErrorBody | null;
   },
 ): Promise<boolean> {
+  const { from, to, error, ...times } = move;
   const { count } = await db.deployment.updateMany({
-    where: { id, status: { in: [...move.from] } },
+    where: { id, status: { in: [...from] } },
     data: {
-      status: move.to,
-      ...(move.startedAt === undefined ? {} : { startedAt: move.startedAt }),
-      ...(move.finishedAt === undefined ? {} : { finishedAt: move.finishedAt }),
-      ...(move.error === undefined ? {} : { error: toJson(move.error) }),
+      status: to,
+      ...times,
+      ...(error === undefined ? {} : { error: error === null ? Prisma.DbNull : toJson(error) }),
     },
   });
   return count === 1;
@@ -217,6 +300,22 @@ export async function insertDeploymentCommit(
 ): Promise<void> {
   await tx.deploymentCommit.create({
     data: { ...commit, changedFiles: toJson(commit.changedFiles) },
+  });
+}
+
+/** Records a commit that a rollback has made, or with an empty commit that it is to be made. */
+export async function recordRollbackCommit(
+  tx: Db,
+  row: Omit<Parameters<typeof insertDeploymentCommit>[1], 'phase'>,
+): Promise<void> {
+  const { commit, changedFiles, ...ids } = row;
+  const values = { commit, changedFiles: toJson(changedFiles) };
+  const { deploymentId, gitrepoId, branch, tree } = ids;
+  const key = { deploymentId, gitrepoId, branch, tree, phase: 'rollback' as const };
+  await tx.deploymentCommit.upsert({
+    where: { deploymentId_gitrepoId_branch_phase_tree: key },
+    create: { ...ids, ...values, phase: 'rollback' },
+    update: values,
   });
 }
 
@@ -253,11 +352,53 @@ export async function closeOpenWork(tx: Db, deploymentId: string, error: ErrorBo
   });
 }
 
-export async function startStep(
-  db: Db,
-  id: string,
-  values: { fromCommit: string; toCommit: string },
-): Promise<void> {
+/** Closes what a user has stopped: what was under way, and what never began. */
+export async function cancelOpenWork(tx: Db, deploymentId: string): Promise<void> {
+  const finishedAt = new Date();
+  const running = { where: { deploymentId, status: 'running' as const } };
+  const pending = { where: { deploymentId, status: 'pending' as const } };
+  const cancelled = { status: 'cancelled' as const };
+  await tx.step.updateMany({ ...running, data: { ...cancelled, finishedAt } });
+  await tx.step.updateMany({ ...pending, data: cancelled });
+  await tx.batch.updateMany({ ...running, data: { ...cancelled, finishedAt } });
+  await tx.batch.updateMany({ ...pending, data: cancelled });
+}
+
+/**
+ * Makes all steps of a phase that have not succeeded open again, with their batches. Of batches that succeeded
+ * nothing changes. @returns how many steps
+ */
+export async function reopenWork(
+  tx: Db,
+  deploymentId: string,
+  phase: DeploymentPhase,
+): Promise<number> {
+  const again = ['failed', 'skipped', 'cancelled'] as const;
+  const { count } = await tx.step.updateMany({
+    where: { deploymentId, batch: { phase }, status: { in: [...again] } },
+    data: {
+      status: 'pending',
+      startedAt: null,
+      finishedAt: null,
+      error: Prisma.DbNull,
+      logExcerpt: null,
+    },
+  });
+  await tx.batch.updateMany({
+    where: { deploymentId, phase, status: { in: [...again] } },
+    data: { status: 'pending', startedAt: null, finishedAt: null },
+  });
+  return count;
+}
+
+/** What a step begins with. */
+export interface StepStart {
+  readonly fromCommit: string;
+  readonly fromBuildId: string | null;
+  readonly toCommit: string;
+}
+
+export async function startStep(db: Db, id: string, values: StepStart): Promise<void> {
   await db.step.update({
     where: { id },
     data: { status: 'running', startedAt: new Date(), attempts: { increment: 1 }, ...values },
@@ -267,7 +408,11 @@ export async function startStep(
 export async function finishStep(
   db: Db,
   id: string,
-  values: { status: 'succeeded' | 'failed' | 'skipped'; error?: ErrorBody; logExcerpt?: string },
+  values: {
+    status: 'succeeded' | 'failed' | 'skipped' | 'cancelled';
+    error?: ErrorBody;
+    logExcerpt?: string;
+  },
 ): Promise<void> {
   const { error, ...rest } = values;
   await db.step.update({

@@ -1,5 +1,6 @@
 import type { Db } from './database.ts';
 import type { Event } from './generated/client.ts';
+import { Prisma } from './generated/client.ts';
 
 export type EventRow = Event;
 
@@ -13,14 +14,56 @@ export interface NewEvent {
 /** The channel on which PostgreSQL tells all processes that there is something new to read. */
 export const EVENT_CHANNEL = 'muster_events';
 
-/** Appends an event and wakes whoever waits for its job or deployment, in whatever process. */
+/** Any fixed number: it keeps the locks of streams apart from other advisory locks. */
+const STREAM_LOCKS = 7_110_001;
+
+/**
+ * Appends an event and wakes whoever waits for its job or deployment, in whatever process.
+ *
+ * Numbers are handed out before the commit, so without a lock a reader could see number 8, go on from there, and
+ * never see number 7 of a slower transaction. Therefore appending to one stream is done by one transaction at a
+ * time. A stream is a deployment with its jobs, or else a job: every event of a deployment's job names the
+ * deployment, so one lock guards both streams that the event is read in.
+ *
+ * Inside a transaction append last, after all rows have been changed: that order, kept by all, cannot deadlock.
+ */
 export async function appendEvent(db: Db, event: NewEvent): Promise<void> {
+  await appendEvents(db, [event]);
+}
+
+/** Appends events of one stream, in order, at the price of one. */
+export async function appendEvents(db: Db, events: readonly NewEvent[]): Promise<void> {
+  const [first] = events;
+  if (first === undefined) return;
+  const stream = streamOf(first);
+  const topics = new Set<string>();
+  const rows = events.map((event) => {
+    if (streamOf(event) !== stream) throw new Error('events of two streams were appended at once');
+    if (event.jobId !== null) topics.add(event.jobId);
+    if (event.deploymentId !== null) topics.add(event.deploymentId);
+    return Prisma.sql`(${event.jobId}::uuid, ${event.deploymentId}::uuid, ${event.kind}, ${JSON.stringify(event.data ?? null)}::json)`;
+  });
+  // The lock is taken before the first number: its row is what the insert is fed from.
   await db.$executeRaw`
-    with e as (
+    with stream as materialized (
+      select pg_advisory_xact_lock(${STREAM_LOCKS}, hashtext(${stream})) as locked),
+    appended as (
       insert into events (job_id, deployment_id, kind, data)
-      values (${event.jobId}::uuid, ${event.deploymentId}::uuid, ${event.kind}, ${JSON.stringify(event.data)}::json)
+      select e.job_id, e.deployment_id, e.kind, e.data
+        from stream, (values ${Prisma.join(rows)}) as e (job_id, deployment_id, kind, data)
+       where stream.locked is not null
       returning 1)
-    select pg_notify(${EVENT_CHANNEL}, ${event.jobId ?? event.deploymentId ?? ''}) from e`;
+    select pg_notify(${EVENT_CHANNEL}, topic)
+      from unnest(${[...topics]}::text[]) as topic where exists (select from appended)`;
+}
+
+function streamOf(event: NewEvent): string {
+  return event.deploymentId ?? event.jobId ?? '';
+}
+
+/** Wakes whoever waits for `topic`, once the transaction is committed. */
+export async function notify(db: Db, topic: string): Promise<void> {
+  await db.$executeRaw`select pg_notify(${EVENT_CHANNEL}, ${topic})`;
 }
 
 /** The events of a job after the event `after`, in order. */
@@ -37,6 +80,56 @@ export function listJobEvents(
   });
 }
 
+/** Whose events are read. */
+export type EventSubject =
+  | { readonly kind: 'job'; readonly id: string }
+  | { readonly kind: 'deployment'; readonly id: string };
+
+/** What a stream has to tell next. */
+export interface EventPage {
+  /** Of the job or deployment, as it was when the events were read: if that is its last one, no event is missing. */
+  readonly status: string;
+  readonly events: readonly {
+    readonly id: bigint;
+    readonly kind: string;
+    readonly data: unknown;
+  }[];
+}
+
+type PageRow = { status: string; id: bigint | null; kind: string; data: unknown };
+
+/**
+ * Reads events together with the status of what they are about, in one look.
+ * @returns null if there is no such job or deployment
+ */
+export async function readEventPage(
+  db: Db,
+  subject: EventSubject,
+  page: { after: bigint; limit: number },
+): Promise<EventPage | null> {
+  const { after, limit } = page;
+  const rows =
+    subject.kind === 'job'
+      ? await db.$queryRaw<PageRow[]>`
+          select s.status::text as status, e.id, e.kind, e.data
+            from jobs s left join lateral (
+              select id, kind, data from events
+               where job_id = s.id and id > ${after} order by id limit ${limit}) e on true
+           where s.id = ${subject.id}::uuid order by e.id`
+      : await db.$queryRaw<PageRow[]>`
+          select s.status::text as status, e.id, e.kind, e.data
+            from deployments s left join lateral (
+              select id, kind, data from events
+               where deployment_id = s.id and id > ${after} order by id limit ${limit}) e on true
+           where s.id = ${subject.id}::uuid order by e.id`;
+  const [first] = rows;
+  if (first === undefined) return null;
+  return {
+    status: first.status,
+    events: rows.flatMap(({ id, kind, data }) => (id === null ? [] : [{ id, kind, data }])),
+  };
+}
+
 /** Whether a deployment has told an event of this kind. */
 export async function hasDeploymentEvent(
   db: Db,
@@ -46,4 +139,16 @@ export async function hasDeploymentEvent(
   return (
     (await db.event.findFirst({ where: { deploymentId, kind }, select: { id: true } })) !== null
   );
+}
+
+/** Deletes up to `limit` events of one kind that deployments told before `before`. @returns how many */
+export function deleteOldDeploymentEvents(
+  db: Db,
+  old: { kind: string; before: Date; limit: number },
+): Promise<number> {
+  return db.$executeRaw`
+    delete from events where id in (
+      select e.id from events e
+       where e.deployment_id is not null and e.kind = ${old.kind} and e.created_at < ${old.before}
+       order by e.id limit ${old.limit})`;
 }

@@ -1,5 +1,6 @@
 import type { ErrorBody } from '../domain/errors.ts';
 import type { Db } from './database.ts';
+import { notify } from './events.ts';
 import type { Job, JobStatus } from './generated/client.ts';
 import { toJson } from './json.ts';
 
@@ -54,8 +55,11 @@ export async function claimJob(db: Db, id: string, worker: string): Promise<JobR
     update jobs
        set status = 'running', worker = ${worker}, attempts = attempts + 1,
            lease_expires_at = now() + make_interval(secs => ${JOB_LEASE_SECONDS}),
-           started_at = coalesce(started_at, now())
-     where id = ${id}::uuid and status in ('queued', 'running') and run_at <= now()
+           -- one that is cancelled before it began never begins
+           started_at = case when cancel_requested_at is null then coalesce(started_at, now()) else started_at end
+     where id = ${id}::uuid and status in ('queued', 'running')
+       -- a job that is to be cancelled is not waited for
+       and (run_at <= now() or cancel_requested_at is not null)
        and (lease_expires_at is null or lease_expires_at < now())`;
   return count === 0 ? null : findJob(db, id);
 }
@@ -93,7 +97,10 @@ export async function renewClaim(db: Db, claim: Claim): Promise<boolean> {
   return count === 1;
 }
 
-/** Puts a job back, to be claimed again after `delayMs`. A delay of 0 is a worker that stops and hands over. */
+/**
+ * Puts a job back, to be claimed again after `delayMs`. A delay of 0 is a worker that stops and hands over.
+ * Call `deferJob` in the same transaction if the delay is found out only then.
+ */
 export async function releaseClaim(db: Db, claim: Claim, delayMs: number): Promise<boolean> {
   const count = await db.$executeRaw`
     update jobs set worker = null, lease_expires_at = null,
@@ -105,16 +112,34 @@ export async function releaseClaim(db: Db, claim: Claim, delayMs: number): Promi
   return count === 1;
 }
 
-/** Ends a job. False if it is no longer the worker's own. */
+/** Lets a job that nobody has wait for `delayMs` from now. */
+export async function deferJob(db: Db, id: string, delayMs: number): Promise<void> {
+  await db.$executeRaw`
+    update jobs set run_at = now() + make_interval(secs => ${delayMs / 1000}) where id = ${id}::uuid`;
+}
+
+/** How a job came to its end. */
+export type JobEnd =
+  | { readonly status: 'succeeded'; readonly result: unknown }
+  | { readonly status: 'failed' | 'cancelled'; readonly error: ErrorBody };
+
+/**
+ * Ends a job. One that is to be cancelled ends as cancelled, whatever the worker says: who asked was promised so.
+ * If its work was done all the same, the result is kept with it.
+ * @returns the status it has now, or null if it is no longer the worker's own
+ */
 export async function finishJob(
   tx: Db,
   claim: Claim,
-  end: { status: 'succeeded'; result: unknown } | { status: 'failed'; error: ErrorBody },
-): Promise<boolean> {
+  end: JobEnd,
+): Promise<JobEnd['status'] | null> {
+  const [row] = await tx.$queryRaw<{ cancelled: boolean }[]>`
+    select cancel_requested_at is not null as cancelled from jobs where id = ${claim.id}::uuid for update`;
+  const status = row?.cancelled === true ? 'cancelled' : end.status;
   const { count } = await tx.job.updateMany({
     where: held(claim),
     data: {
-      status: end.status,
+      status,
       finishedAt: new Date(),
       leaseExpiresAt: null,
       ...(end.status === 'succeeded'
@@ -122,5 +147,74 @@ export async function finishJob(
         : { error: toJson(end.error) }),
     },
   });
+  return count === 1 ? status : null;
+}
+
+/** What is told to all workers when a job is to be cancelled. */
+export const CANCEL_TOPIC = 'cancel';
+
+/** Asks for the end of a job. False if it is over, or was asked to end before. */
+export async function requestJobCancel(tx: Db, id: string): Promise<boolean> {
+  const count = await tx.$executeRaw`
+    update jobs set cancel_requested_at = now()
+     where id = ${id}::uuid and status in ('queued', 'running') and cancel_requested_at is null`;
+  if (count === 1) await notify(tx, CANCEL_TOPIC);
   return count === 1;
+}
+
+/** The jobs that are to be cancelled and are not over. `isFree`: no worker has it, so anyone may end it. */
+export function listCancelledJobs(db: Db): Promise<{ id: string; isFree: boolean }[]> {
+  return db.$queryRaw`
+    select id::text, (lease_expires_at is null or lease_expires_at < now()) as "isFree" from jobs
+     where status in ('queued', 'running') and cancel_requested_at is not null
+     order by cancel_requested_at limit 1000`;
+}
+
+/** Reads a job and keeps others from changing it until the transaction ends. */
+export async function lockJob(tx: Db, id: string): Promise<JobRow | null> {
+  await tx.$executeRaw`select 1 from jobs where id = ${id}::uuid for update`;
+  return findJob(tx, id);
+}
+
+/** Locks the job that runs a deployment. Null if none does: the deployment is over. */
+export async function lockDeploymentJob(
+  tx: Db,
+  of: { applicationId: string; deploymentId: string },
+): Promise<JobRow | null> {
+  const [row] = await tx.$queryRaw<{ id: string }[]>`
+    select id::text from jobs
+     where application_id = ${of.applicationId}::uuid and kind = 'run_deployment'
+       and status in ('queued', 'running') and data->>'deploymentId' = ${of.deploymentId}
+     order by id desc limit 1 for update`;
+  return row === undefined ? null : findJob(tx, row.id);
+}
+
+/** Deletes up to `limit` jobs that ended before `before`, with the events that are theirs alone. @returns how many */
+export async function deleteOldJobs(tx: Db, old: { before: Date; limit: number }): Promise<number> {
+  const rows = await tx.$queryRaw<{ id: string }[]>`
+    select id::text from jobs
+     where status in ('succeeded', 'failed', 'cancelled') and finished_at < ${old.before}
+     order by finished_at limit ${old.limit} for update skip locked`;
+  const ids = rows.map((row) => row.id);
+  if (ids.length === 0) return 0;
+  await tx.$executeRaw`
+    delete from events where job_id = any(${ids}::uuid[]) and deployment_id is null`;
+  return tx.$executeRaw`delete from jobs where id = any(${ids}::uuid[])`;
+}
+
+/** The names of all rows that have one of these ids, whatever they are. */
+export async function findNames(
+  db: Db,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.$queryRaw<{ id: string; name: string }[]>`
+    with wanted as (select unnest(${ids}::uuid[]) as id)
+    select id::text, name from applications where id in (select id from wanted)
+    union all select id::text, name from builds where id in (select id from wanted)
+    union all select id::text, name from package_maps where id in (select id from wanted)
+    union all select id::text, name from servers where id in (select id from wanted)
+    union all select id::text, name from gitrepos where id in (select id from wanted)
+    union all select id::text, name from gitdeploys where id in (select id from wanted)`;
+  return new Map(rows.map(({ id, name }) => [id, name]));
 }

@@ -64,6 +64,14 @@ export async function renewLeases(
   return count === leases.length;
 }
 
+/** Keeps a holder's leases until it comes back or gives them up, however long that takes. */
+export async function parkLeases(db: Db, holder: string, leases: readonly Lease[]): Promise<void> {
+  await db.$executeRaw`
+    update leases l set expires_at = 'infinity'
+      from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
+     where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
+}
+
 /** Gives leases back. The rows stay, so that fences only grow. */
 export async function releaseLeases(
   db: Db,
@@ -76,9 +84,22 @@ export async function releaseLeases(
      where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
 }
 
+/** Gives back everything that a holder has, for who ends its work without having taken the leases itself. */
+export async function releaseHolder(db: Db, holder: string): Promise<void> {
+  await db.$executeRaw`
+    update leases set expires_at = now() - interval '1 second', holder = '' where holder = ${holder}`;
+}
+
+/** The fences of leases by key. */
+export type Fences = ReadonlyMap<string, bigint>;
+
+export function fencesOf(leases: readonly Lease[]): Fences {
+  return new Map(leases.map(({ key, fence }) => [key, fence]));
+}
+
 /** The fence of one lease. @throws {AppError} `internal` if it was not taken */
-export function fenceOf(leases: readonly Lease[], key: string): bigint {
-  const lease = leases.find((l) => l.key === key);
-  if (lease === undefined) throw new AppError('internal', `No lease was taken for ${key}.`);
-  return lease.fence;
+export function fenceOf(fences: Fences, key: string): bigint {
+  const fence = fences.get(key);
+  if (fence === undefined) throw new AppError('internal', `No lease was taken for ${key}.`);
+  return fence;
 }

@@ -50,12 +50,10 @@ describe('jobs', () => {
     await silence();
     const second = await claim('second');
     expect(await renewClaim(database.db, first)).toBe(false);
-    expect(await finishJob(database.db, first, { status: 'succeeded', result: 'stale' })).toBe(
-      false,
-    );
+    expect(await finishJob(database.db, first, { status: 'succeeded', result: 'stale' })).toBeNull();
     expect(await releaseClaim(database.db, first, 0)).toBe(false);
     expect(await finishJob(database.db, second, { status: 'succeeded', result: 'true' })).toBe(
-      true,
+      'succeeded',
     );
     expect(await findJob(database.db, id)).toMatchObject({ status: 'succeeded', result: 'true' });
   });

@@ -1,6 +1,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/store/database.ts';
-import { acquireLeases, fenceOf, releaseLeases, renewLeases } from '../../src/store/leases.ts';
+import {
+  acquireLeases,
+  fenceOf as fenceIn,
+  fencesOf,
+  type Lease,
+  parkLeases,
+  releaseHolder,
+  releaseLeases,
+  renewLeases,
+} from '../../src/store/leases.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 
 describe('leases', () => {
@@ -20,6 +29,7 @@ describe('leases', () => {
     if ('heldBy' in taken) throw new Error(`held by ${taken.heldBy}`);
     return taken.leases;
   };
+  const fenceOf = (leases: readonly Lease[], key: string) => fenceIn(fencesOf(leases), key);
   const expire = () =>
     database.db.$executeRaw`update leases set expires_at = now() - interval '1 second'`;
 
@@ -56,6 +66,30 @@ describe('leases', () => {
     await releaseLeases(database.db, 'second', second);
     const third = await acquire(['a'], 'third');
     expect(fenceOf(third, 'a')).toBeGreaterThan(fenceOf(second, 'a'));
+  });
+
+  it('outlive a pause of their holder once they are parked, and end with it', async () => {
+    const mine = await acquire(['a', 'b'], 'me');
+    await parkLeases(database.db, 'me', mine);
+    await database.db.$executeRaw`
+      update leases set expires_at = now() - interval '1 second' where expires_at <> 'infinity'`;
+    expect(await acquireLeases(database, ['a'], 'other')).toMatchObject({ heldBy: 'me' });
+    const again = await acquire(['a', 'b'], 'me');
+    expect(fenceOf(again, 'a')).toBeGreaterThan(fenceOf(mine, 'a'));
+    await parkLeases(database.db, 'me', mine);
+    await expire();
+    await acquire(['a'], 'other');
+    await releaseHolder(database.db, 'me');
+    await expect(acquire(['b'], 'third')).resolves.toHaveLength(1);
+  });
+
+  it('are taken, renewed and given back by the hundred thousand', async () => {
+    const keys = Array.from({ length: 100_000 }, (_, i) => `server-${i}:/opt/application`);
+    const leases = await acquire(keys, 'me');
+    expect(fencesOf(leases).size).toBe(100_000);
+    expect(await renewLeases(database.db, 'me', leases)).toBe(true);
+    await releaseLeases(database.db, 'me', leases);
+    await expect(acquire(['server-5:/opt/application'], 'other')).resolves.toHaveLength(1);
   });
 
   it('go to exactly one of many who ask at once, and never deadlock', async () => {

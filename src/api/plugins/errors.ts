@@ -22,6 +22,7 @@ export const STATUS_OF = {
   build_already_stored: 409,
   build_busy: 409,
   idempotency_key_reused: 409,
+  cancelled: 409,
 
   archive_wrong_type: 422,
   archive_broken: 422,

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { deploymentLifecycle, isFinal } from '../../domain/deployment-state.ts';
 import type { DeploymentDetails, DeploymentPlan } from '../../services/deployments.ts';
 import type * as schemas from '../schemas/deployments.ts';
 import { toStoredError } from './json.ts';
@@ -21,10 +22,15 @@ export function toDeployment(deployment: DeploymentDetails): Wire {
     error: toStoredError(deployment.error),
     commits: toCommits(deployment.commits),
     batches: deployment.batches.map(toBatch),
+    rollback_batches: deployment.rollbackBatches.map(toBatch),
     progress: toProgress(deployment.batches.flatMap((batch) => batch.steps)),
     created_datetime: toTime(deployment.createdAt),
     started_at: toTimeOrNull(deployment.startedAt),
-    finished_at: toTimeOrNull(deployment.finishedAt),
+    finished_at: toTimeOrNull(
+      isFinal(deploymentLifecycle, deployment.status) ? deployment.finishedAt : null,
+    ),
+    pause_requested_at: toTimeOrNull(deployment.pauseRequestedAt),
+    cancel_requested_at: toTimeOrNull(deployment.cancelRequestedAt),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { Job, JobEvent } from '../../services/jobs.ts';
+import type { Job, JobEvent, NamedJob } from '../../services/jobs.ts';
 import type * as schemas from '../schemas/jobs.ts';
 import { toStoredError } from './json.ts';
 import { toTime, toTimeOrNull } from './time.ts';
@@ -15,16 +15,17 @@ export function toJobSummary(job: Job): z.infer<typeof schemas.JobSummary> {
 }
 
 /** @param results what it has told so far; left out unless asked for */
-export function toJob(job: Job, results?: readonly JobEvent[]): z.infer<typeof schemas.Job> {
+export function toJob(job: NamedJob, results?: readonly JobEvent[]): z.infer<typeof schemas.Job> {
   const end = job.finishedAt ?? new Date();
   return {
     job_id: job.id,
     kind: job.kind,
     status: job.status,
     username: job.username,
-    data: job.data,
+    data: { ...job.shownData },
     created_datetime: toTime(job.createdAt),
     started_at: toTimeOrNull(job.startedAt),
+    cancel_requested_at: toTimeOrNull(job.cancelRequestedAt),
     completed_datetime: toTimeOrNull(job.finishedAt),
     duration_in_seconds:
       job.startedAt === null ? null : Math.max(0, end.getTime() - job.startedAt.getTime()) / 1000,

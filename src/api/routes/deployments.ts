@@ -1,10 +1,16 @@
+import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { ServiceContext } from '../../services/context.ts';
+import * as control from '../../services/deployment-control.ts';
 import * as service from '../../services/deployments.ts';
+import { getJob } from '../../services/jobs.ts';
+import { type StreamPlaces, sendEventStream } from '../event-stream.ts';
 import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toDeployment, toDeploymentPlan, toWarnings } from '../resources/deployments.ts';
+import { toJobSummary } from '../resources/jobs.ts';
 import {
+  ControlledDeployment,
   DeployBody,
   Deployment,
   DeploymentList,
@@ -12,14 +18,51 @@ import {
   DeployQuery,
   StartedDeployment,
 } from '../schemas/deployments.ts';
-import { ApplicationPath, DeploymentPath, HistoryQuery, pageOf } from '../schemas/parameters.ts';
-import { settleJob } from '../settle-job.ts';
+import {
+  ApplicationPath,
+  DeploymentPath,
+  EventStream,
+  HistoryQuery,
+  pageOf,
+  StreamQuery,
+  wait,
+} from '../schemas/parameters.ts';
+import { settleJob, untilGone } from '../settle-job.ts';
 
 const tags = ['deployments'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
 const write = { permission: { scope: 'application', access: 'write' } } as const;
 
-export function addDeploymentRoutes(app: Api, context: ServiceContext): void {
+/** What each action says of itself in the documentation. */
+const ACTIONS: Readonly<
+  Record<control.DeploymentAction, { summary: string; description: string }>
+> = {
+  cancel: {
+    summary: 'Cancel a deployment',
+    description:
+      'What prepull and postpull run is ended, a switch comes to its end, and nothing more begins. Servers that are done keep the build.',
+  },
+  pause: {
+    summary: 'Pause a deployment after the batch that is running',
+    description: 'Its servers stay reserved until it goes on. Asked for again, nothing changes.',
+  },
+  resume: {
+    summary: 'Let a paused deployment go on',
+    description: 'Before the pause has begun this withdraws it.',
+  },
+  retry: {
+    summary: 'Run again what has not succeeded',
+    description:
+      'The plan and the commits stay the same. Steps that have succeeded are not run again.',
+  },
+  rollback: {
+    summary: 'Put back what each server had before',
+    description:
+      'Batch by batch in the opposite order, without pauses, as new commits of the old trees. What later deployments have changed is left alone.',
+  },
+};
+
+export function addDeploymentRoutes(app: Api, context: ServiceContext, places: StreamPlaces): void {
   app.route({
     method: 'GET',
     url: '/app/:application/deployments',
@@ -97,6 +140,88 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext): void {
       return toDeployment(await service.getDeployment(context, application, deployment));
     },
   });
+
+  app.route({
+    method: 'GET',
+    url: '/app/:application/deployments/:deployment/events',
+    config: read,
+    exposeHeadRoute: false,
+    schema: {
+      summary: 'Follow a deployment live',
+      description:
+        'Server-Sent Events: state changes and output lines, from the first on or after a known one, then `end`.',
+      tags,
+      produces: ['text/event-stream'],
+      params: DeploymentPath,
+      querystring: StreamQuery,
+      response: { 200: EventStream },
+    },
+    handler: async (request, reply) => {
+      const { application, deployment } = request.params;
+      const { id } = await service.getDeployment(context, application, deployment);
+      return sendEventStream(request, reply, {
+        places,
+        after: request.query.after,
+        open: (after, signal) => control.followDeployment(context, id, { after, signal }),
+      });
+    },
+  });
+
+  for (const action of control.DEPLOYMENT_ACTIONS) {
+    app.route({
+      method: 'POST',
+      url: `/app/:application/deployments/:deployment/${action}`,
+      config: write,
+      schema: {
+        ...ACTIONS[action],
+        tags,
+        params: DeploymentPath,
+        querystring: z.strictObject({ wait }),
+        response: { 200: ControlledDeployment, 202: ControlledDeployment },
+      },
+      handler: async (request, reply) => {
+        const { application, deployment: id } = request.params;
+        const of = { application, id, action };
+        const asked = await control.controlDeployment(context, callerOf(request), of);
+        return settleAction(context, reply, { ...asked, action, waitSeconds: request.query.wait });
+      },
+    });
+  }
+}
+
+/** The job's end is the end of what was asked for, except for what ends or interrupts the job itself. */
+async function settleAction(
+  context: ServiceContext,
+  reply: FastifyReply,
+  asked: control.ControlledDeployment & {
+    readonly action: control.DeploymentAction;
+    readonly waitSeconds: number | undefined;
+  },
+): Promise<z.infer<typeof ControlledDeployment>> {
+  const { deployment, job, action, waitSeconds: seconds } = asked;
+  const { id, applicationName: application } = deployment;
+  if (action === 'cancel' || action === 'pause') {
+    reply.code(202);
+    if (job !== null) reply.header('location', `/job/${job.id}`);
+    const waited =
+      seconds === undefined
+        ? null
+        : await untilGone(reply, (signal) =>
+            control.waitForAction(context, { application, id, action, seconds, signal }),
+          );
+    if (waited?.isSettled === true) reply.code(200);
+    const now = job === null ? null : await getJob(context, job.id);
+    return {
+      ...toDeployment(waited?.deployment ?? deployment),
+      ...(now === null ? {} : { job: toJobSummary(now) }),
+    };
+  }
+  if (job === null) return toDeployment(deployment);
+  const settled = await settleJob(context, reply, { job, waitSeconds: seconds });
+  const current = settled.isDone
+    ? await service.getDeployment(context, application, id)
+    : deployment;
+  return { ...toDeployment(current), job: settled.summary };
 }
 
 /** One after the other: each may hold thousands of steps. */

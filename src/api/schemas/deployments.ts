@@ -20,9 +20,9 @@ export const DeployQuery = z.strictObject({
     { min: 0, max: MAX_COUNT },
     'Servers that may fail before it stops.',
   ).default(0),
-  on_failure: DeploymentOptions.shape.on_failure
-    .default('stop')
-    .meta({ description: 'What happens when it stops.' }),
+  on_failure: DeploymentOptions.shape.on_failure.default('stop').meta({
+    description: 'What happens when it stops: nothing more, or every server gets back what it had.',
+  }),
   concurrency: wholeNumber({ min: 1, max: 1000 }, 'Servers worked on at once.').default(50),
   reason: text('Why; shown in the history.').optional(),
   dry_run: flag('Plan it and show the plan; nothing is written.').default(false),
@@ -176,30 +176,43 @@ const head = {
   created_datetime: createdTime,
   started_at: timeOrNull('When it began.'),
   finished_at: timeOrNull('When it ended.'),
+  pause_requested_at: timeOrNull('When a pause was asked for that is not over.'),
+  cancel_requested_at: timeOrNull('When its end was asked for.'),
 };
+
+const Commits = z.record(
+  z.string(),
+  z.object({
+    branch: z.string().meta({ description: 'The branch that was committed to.' }),
+    commit: z.string().meta({ description: 'Id of the commit.' }),
+    changed_files: ChangedFiles,
+  }),
+);
 
 export const Deployment = z
   .object({
     ...head,
-    commits: z
-      .record(
-        z.string(),
-        z.object({
-          branch: z.string().meta({ description: 'The branch that was committed to.' }),
-          commit: z.string().meta({ description: 'Id of the commit.' }),
-          changed_files: ChangedFiles,
-        }),
-      )
-      .meta({
-        description: 'By gitrepo; by `gitrepo/branch` where it commits to several branches of one.',
-      }),
+    commits: Commits.meta({
+      description: 'By gitrepo; by `gitrepo/branch` where it commits to several branches of one.',
+    }),
     batches: z.array(Batch).meta({ description: 'In the order in which they run.' }),
+    rollback_batches: z.array(Batch).meta({
+      description:
+        'What takes it back, in the order in which that runs; empty unless it is rolled back.',
+    }),
   })
   .meta({ id: 'Deployment', description: 'A deployment with everything about it.' });
 
 export const StartedDeployment = Deployment.extend({ warnings: Warnings, job: JobSummary }).meta({
   id: 'StartedDeployment',
   description: 'A deployment and the job that runs it.',
+});
+
+export const ControlledDeployment = Deployment.extend({
+  job: JobSummary.optional().meta({ description: 'The job that sees to it.' }),
+}).meta({
+  id: 'ControlledDeployment',
+  description: 'A deployment that was asked for something, and the job that sees to it.',
 });
 
 export const DeploymentPlan = z

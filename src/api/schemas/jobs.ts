@@ -25,9 +25,12 @@ export const Job = z
     kind: z.string().meta({ description: 'What kind of work it is.' }),
     status: JobStatus,
     username: z.string().meta({ description: 'Who started it.' }),
-    data: z.unknown().meta({ description: 'What it is to do, by ids.' }),
+    data: z
+      .record(z.string(), z.unknown())
+      .meta({ description: 'What it works on, by name; null for what has been deleted since.' }),
     created_datetime: createdTime,
     started_at: timeOrNull('When a worker first took it.'),
+    cancel_requested_at: timeOrNull('When its end was asked for.'),
     completed_datetime: timeOrNull('When it ended.'),
     duration_in_seconds: z
       .number()

@@ -125,4 +125,22 @@ export const KeypairPath = z.object({ keypair: named('keypair') });
 export const DeploymentPath = ApplicationPath.extend({
   deployment: z.uuid().meta({ description: 'Id of the deployment.' }),
 });
+/** The reply of a live stream. */
+export const EventStream = z.any().meta({
+  description:
+    'Server-Sent Events: `id` is the number of the event, `event` its kind, `data` its JSON. The last one is `end`.',
+});
+
+/** The query of a live stream. */
+export const StreamQuery = z.strictObject({
+  after: z
+    .string()
+    .regex(/^\d{1,18}$/, 'must be the id of an event')
+    .optional()
+    .meta({
+      description:
+        'The id of the last event that is known; only later ones are sent. A `Last-Event-ID` header goes before it.',
+    }),
+});
+
 export const JobPath = z.object({ job: z.uuid().meta({ description: 'Id of the job.' }) });

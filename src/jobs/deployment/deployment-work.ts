@@ -21,13 +21,25 @@ export interface BatchWork {
   readonly steps: readonly StepWork[];
 }
 
-/** Everything a deployment works on, read once when it begins or is taken up again. */
-export interface DeploymentWork {
+/** What is to be done in one phase, read once when it begins or is taken up again. */
+export interface PhaseWork {
+  readonly phase: 'forward' | 'rollback';
   readonly deployment: DeploymentRow;
   readonly options: DeploymentOptions;
-  readonly build: BuildRow;
   readonly batches: readonly BatchWork[];
 }
+
+/** Everything a deployment works on. */
+export interface DeploymentWork extends PhaseWork {
+  readonly phase: 'forward';
+  readonly build: BuildRow;
+}
+
+export const allSteps = ({ batches }: PhaseWork): StepWork[] => batches.flatMap((b) => b.steps);
+
+/** True as long as a step has not come to an end. */
+export const isOpen = ({ step }: StepWork): boolean =>
+  step.status === 'pending' || step.status === 'running';
 
 /** The commit that each gitrepo branch gets. */
 export type BranchCommits = ReadonlyMap<string, CommitRow>;
@@ -40,16 +52,27 @@ export async function loadDeploymentWork(
   db: Db,
   deployment: DeploymentRow,
 ): Promise<DeploymentWork> {
-  const steps = deployment.batches.flatMap((b) => b.steps);
+  const build = deployment.buildId === null ? null : await findBuildById(db, deployment.buildId);
+  if (build === null) throw gone(`Build \`${deployment.buildName}\``);
+  const batches = await loadBatches(db, deployment.batches);
+  return { phase: 'forward', deployment, options: deployment.options, build, batches };
+}
+
+/** @throws {AppError} `conflict` if something that it names has been deleted since */
+export async function loadRollbackWork(db: Db, deployment: DeploymentRow): Promise<PhaseWork> {
+  const batches = await loadBatches(db, deployment.rollbackBatches);
+  return { phase: 'rollback', deployment, options: deployment.options, batches };
+}
+
+async function loadBatches(db: Db, batches: readonly BatchRow[]): Promise<BatchWork[]> {
+  const steps = batches.flatMap((b) => b.steps);
   const serverIds = [...new Set(steps.map((s) => s.serverId))];
   const gitdeployIds = [...new Set(steps.map((s) => s.gitdeployId))];
-  const [build, servers, gitdeploys, installations] = await Promise.all([
-    deployment.buildId === null ? null : findBuildById(db, deployment.buildId),
+  const [servers, gitdeploys, installations] = await Promise.all([
     findServersById(db, serverIds),
     findGitdeploysById(db, gitdeployIds),
     findInstallations(db, { serverIds, gitdeployIds }),
   ]);
-  if (build === null) throw gone(`Build \`${deployment.buildName}\``);
   const serverOf = new Map(servers.map((s) => [s.id, s]));
   const gitdeployOf = new Map(gitdeploys.map((g) => [g.id, g]));
   const installationOf = new Map(installations.map((i) => [`${i.serverId}:${i.gitdeployId}`, i]));
@@ -64,12 +87,7 @@ export async function loadDeploymentWork(
     }
     return { step, server, gitdeploy, installation };
   };
-  return {
-    deployment,
-    options: deployment.options,
-    build,
-    batches: deployment.batches.map((batch) => ({ batch, steps: batch.steps.map(withRows) })),
-  };
+  return batches.map((batch) => ({ batch, steps: batch.steps.map(withRows) }));
 }
 
 function gone(what: string): AppError {

@@ -1,23 +1,37 @@
-import { finishStep, moveBatch } from '../../store/deployments.ts';
-import type { Lease } from '../../store/leases.ts';
+import { toErrorBody } from '../../domain/errors.ts';
+import { finishStep, isPauseRequested, moveBatch } from '../../store/deployments.ts';
+import type { Fences } from '../../store/leases.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
 import { pause } from '../pause.ts';
-import type { BatchWork, DeploymentWork, StepWork } from './deployment-work.ts';
+import { type BatchWork, isOpen, type PhaseWork, type StepWork } from './deployment-work.ts';
+import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
 import { runStep } from './run-step.ts';
 
+/** A pause that is longer than this is not waited for in the worker: others can use its place. */
+const PARK_OVER_MS = 3000;
+
 export interface BatchesRun {
-  readonly work: DeploymentWork;
-  readonly leases: readonly Lease[];
+  readonly work: PhaseWork;
+  readonly fences: Fences;
   readonly commitOf: (step: StepWork) => string;
   /** Ids of the steps whose objects are not on the server yet. */
   readonly unstaged: ReadonlySet<string>;
+  /** Steps whose server has something newer by now. */
+  readonly outdated: OutdatedSteps;
+  /** Aborted when the work is to end: cancelled, or as `lost`. */
   readonly signal: AbortSignal;
+  readonly lost: AbortSignal;
 }
 
-/** How far the batches got: through, stopped by failures, or interrupted because the worker stops. */
-export type BatchesEnd = 'done' | 'stopped' | 'interrupted';
+/**
+ * How far the batches got: through; stopped by failures; cancelled; interrupted because the worker stops; to a safe
+ * point where a user wants a pause; or into a pause of the plan that is too long to wait for.
+ */
+export type BatchesEnd =
+  | { readonly end: 'done' | 'stopped' | 'cancelled' | 'interrupted' | 'paused' }
+  | { readonly end: 'waiting'; readonly until: Date };
 
 /** Which servers failed, and whether these are too many to go on. */
 interface Failures {
@@ -31,73 +45,99 @@ export async function runBatches(
   context: JobContext,
   run: BatchesRun,
 ): Promise<BatchesEnd> {
+  const { db } = dependencies.database;
+  const { deployment, phase, batches } = run.work;
   const failures = failuresSoFar(run.work);
-  for (const item of run.work.batches) {
-    if (failures.isTooMany()) return 'stopped';
+  const wantsPause = (): Promise<boolean> =>
+    phase === 'rollback' ? Promise.resolve(false) : isPauseRequested(db, deployment.id);
+  for (const item of batches) {
+    if (failures.isTooMany()) return { end: 'stopped' };
     let { finishedAt } = item.batch;
     if (finishedAt === null) {
-      if (context.draining.aborted) return 'interrupted';
-      finishedAt = await runBatch(dependencies, context, item, { ...run, failures });
-      if (finishedAt === null) return 'interrupted';
+      if (context.draining.aborted) return { end: 'interrupted' };
+      if (await wantsPause()) return { end: 'paused' };
+      const done = await runBatch(dependencies, context, item, { ...run, failures });
+      if (!(done instanceof Date)) return { end: done };
+      finishedAt = done;
     }
-    if (failures.isTooMany()) return 'stopped';
-    await pauseAfter(context, run, { item, finishedAt });
+    if (failures.isTooMany()) return { end: 'stopped' };
+    const until = new Date(finishedAt.getTime() + item.batch.pauseAfterSeconds * 1000);
+    if (until.getTime() <= Date.now()) continue;
+    if (await wantsPause()) return { end: 'paused' };
+    if (!(await waitUntil(context, run, { item, until }))) return { end: 'waiting', until };
+    if (context.cancelled.aborted) return { end: 'cancelled' };
   }
-  return 'done';
+  return { end: 'done' };
 }
 
-function failuresSoFar(work: DeploymentWork): Failures {
+/** A rollback goes on whatever fails: each server that has its old build back is better off. */
+function failuresSoFar(work: PhaseWork): Failures {
   const failedSteps = work.batches
     .flatMap((b) => b.steps)
     .filter(({ step }) => step.status === 'failed');
   const servers = new Set(failedSteps.map(({ server }) => server.id));
-  return { servers, isTooMany: () => servers.size > work.options.max_failures };
+  const limit = work.phase === 'rollback' ? Number.POSITIVE_INFINITY : work.options.max_failures;
+  return { servers, isTooMany: () => servers.size > limit };
 }
 
-/** @returns when it was finished, or null if it was interrupted */
+/** @returns when it was finished, or why it was not */
 async function runBatch(
   dependencies: JobDependencies,
   context: JobContext,
   { batch, steps }: BatchWork,
   run: BatchesRun & { readonly failures: Failures },
-): Promise<Date | null> {
+): Promise<Date | 'cancelled' | 'interrupted'> {
   const { db } = dependencies.database;
   const { failures, work } = run;
-  const deploymentId = work.deployment.id;
-  const emit = (data: object): Promise<void> =>
-    context.emit(
-      'batch',
-      { index: batch.index, slice: batch.slice, level: batch.level, ...data },
-      deploymentId,
-    );
+  const emit = (data: object): Promise<void> => {
+    const { index, slice, level } = batch;
+    return context.emit('batch', { phase: work.phase, index, slice, level, ...data });
+  };
   await moveBatch(db, batch.id, 'running', { startedAt: batch.startedAt ?? new Date() });
   await emit({ status: 'running', steps: steps.length });
 
   let allSucceeded = steps.every(({ step }) => step.status !== 'failed');
-  const open = steps.filter(({ step }) => step.status === 'pending' || step.status === 'running');
+  let broken: { readonly error: unknown } | null = null;
+  const doStep = async (item: StepWork): Promise<void> => {
+    if (failures.servers.has(item.server.id)) {
+      // What comes later on a server rests on what came before it.
+      await finishStep(db, item.step.id, { status: 'skipped' });
+      allSucceeded = false;
+      return;
+    }
+    const newer = run.outdated.get(item.step.id);
+    if (newer !== undefined) {
+      const error = toErrorBody(outdatedError(item, newer));
+      await finishStep(db, item.step.id, { status: 'failed', error });
+    }
+    const end =
+      newer !== undefined
+        ? 'failed'
+        : await runStep(dependencies, context, item, {
+            work,
+            fences: run.fences,
+            commit: run.commitOf(item),
+            staged: !run.unstaged.has(item.step.id),
+            signal: run.signal,
+            lost: run.lost,
+          });
+    if (end === 'succeeded') return;
+    allSucceeded = false;
+    if (end === 'failed') failures.servers.add(item.server.id);
+  };
+  const open = steps.filter(isOpen);
   await eachLimited(byServer(open), work.options.concurrency, async (ofServer) => {
-    if (context.draining.aborted || failures.isTooMany()) return;
-    await Promise.all(
-      ofServer.map(async (item) => {
-        if (failures.servers.has(item.server.id)) {
-          // What comes later on a server rests on what came before it.
-          await finishStep(db, item.step.id, { status: 'skipped' });
-          return;
-        }
-        const succeeded = await runStep(dependencies, context, item, {
-          work,
-          leases: run.leases,
-          commit: run.commitOf(item),
-          staged: !run.unstaged.has(item.step.id),
-          signal: run.signal,
-        });
-        if (succeeded) return;
-        allSucceeded = false;
-        failures.servers.add(item.server.id);
-      }),
-    );
+    if (context.draining.aborted || run.signal.aborted || failures.isTooMany()) return;
+    if (broken !== null) return;
+    // Each step comes to its end, whatever happens to another one: nothing may go on unseen.
+    for (const one of await Promise.allSettled(ofServer.map(doStep))) {
+      if (one.status === 'rejected') broken ??= { error: one.reason };
+    }
   });
-  if (context.draining.aborted && !failures.isTooMany()) return null;
+  run.lost.throwIfAborted();
+  throwBroken(broken);
+  if (context.cancelled.aborted) return 'cancelled';
+  if (context.draining.aborted && !failures.isTooMany()) return 'interrupted';
   const status = allSucceeded ? 'succeeded' : 'failed';
   const finishedAt = new Date();
   await moveBatch(db, batch.id, status, { finishedAt });
@@ -105,21 +145,27 @@ async function runBatch(
   return finishedAt;
 }
 
-async function pauseAfter(
+function throwBroken(broken: { readonly error: unknown } | null): void {
+  if (broken !== null) throw broken.error;
+}
+
+/** @returns false if that is too long to wait for here */
+async function waitUntil(
   context: JobContext,
   run: BatchesRun,
-  after: { item: BatchWork; finishedAt: Date },
-): Promise<void> {
-  const { batch } = after.item;
-  const remainingMs = after.finishedAt.getTime() + batch.pauseAfterSeconds * 1000 - Date.now();
-  if (remainingMs <= 0) return;
-  await context.emit(
-    'pause',
-    { after_batch: batch.index, seconds: batch.pauseAfterSeconds },
-    run.work.deployment.id,
-  );
+  { item, until }: { item: BatchWork; until: Date },
+): Promise<boolean> {
+  const remainingMs = until.getTime() - Date.now();
+  const { index, pauseAfterSeconds } = item.batch;
+  await context.emit('pause', {
+    after_batch: index,
+    seconds: pauseAfterSeconds,
+    until: until.toISOString(),
+  });
+  if (remainingMs > PARK_OVER_MS) return false;
   await pause(remainingMs, context.draining, run.signal);
-  run.signal.throwIfAborted();
+  run.lost.throwIfAborted();
+  return true;
 }
 
 function byServer(steps: readonly StepWork[]): StepWork[][] {

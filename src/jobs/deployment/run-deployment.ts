@@ -1,186 +1,285 @@
-import { AppError, type ErrorBody } from '../../domain/errors.ts';
+import { AppError, toErrorBody } from '../../domain/errors.ts';
 import type { Db } from '../../store/database.ts';
 import {
-  closeOpenWork,
-  countSteps,
   type DeploymentRow,
   findDeployment,
+  findOlderOverlap,
+  lockDeployment,
   moveDeployment,
 } from '../../store/deployments.ts';
 import { appendEvent, hasDeploymentEvent } from '../../store/events.ts';
-import { type Lease, leaseKey } from '../../store/leases.ts';
+import { type Fences, leaseKey } from '../../store/leases.ts';
+import { openRollback } from '../../store/rollbacks.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext, JobHandler, JobOutcome } from '../handler.ts';
 import { holdLeases } from '../hold-leases.ts';
 import { commitPackages } from './commit-packages.ts';
+import { commitRollback } from './commit-rollback.ts';
 import {
+  failureOf,
+  leaseHolder,
+  recordCancel,
+  recordFailure,
+  recordSuccess,
+  rollbackFailureOf,
+  takenBack,
+  takesItselfBack,
+} from './deployment-end.ts';
+import {
+  allSteps,
   branchKey,
   type DeploymentWork,
+  isOpen,
   loadDeploymentWork,
+  loadRollbackWork,
+  type PhaseWork,
   type StepWork,
 } from './deployment-work.ts';
+import { findOutdatedSteps } from './outdated-steps.ts';
 import { type BatchesEnd, runBatches } from './run-batches.ts';
 import { stageAhead } from './stage-objects.ts';
 
-/** How long a deployment waits before it asks again for servers that another one works on. */
-const LEASE_RETRY_MS = 1000;
-const UNDER_WAY = ['queued', 'preparing', 'running'] as const;
+/** How soon a deployment asks again for servers that another one works on: the longer it waits, the later. */
+const MIN_RETRY_MS = 1000;
+const MAX_RETRY_MS = 10_000;
+/** A paused deployment is woken by who resumes it; should that be lost, it looks for itself. */
+const PAUSED_LOOK_MS = 3_600_000;
 
 /**
  * Runs a deployment, or takes it up where another worker left it: commit, stage on all servers, then batch by
- * batch. What is done is read from the rows, so it may be started over at any point.
+ * batch; or the same backwards, if it is being rolled back. What is done is read from the rows, so it may be started
+ * over at any point. While it waits, for other deployments or in a pause, its job is put back and its leases stay.
  */
 export function runDeploymentHandler(dependencies: JobDependencies): JobHandler<'run_deployment'> {
-  const { database } = dependencies;
+  const { db } = dependencies.database;
   return {
     run: async ({ deploymentId }, context) => {
-      const deployment = await findDeployment(database.db, deploymentId);
+      const deployment = await findDeployment(db, deploymentId);
       if (deployment === null) return { outcome: 'succeeded', result: { deleted: true } };
-      if (!isUnderWay(deployment)) return endOf(deployment);
-      const work = await loadDeploymentWork(database.db, deployment);
-      const steps = work.batches.flatMap((b) => b.steps);
-      const request = {
-        keys: steps.map(({ server, gitdeploy }) => leaseKey(server.id, gitdeploy.path)),
-        holder: `deployment:${deploymentId}`,
-        signal: context.signal,
-      };
-      const done = await holdLeases(database, request, async (leases, signal) => {
-        const end = await deploy(dependencies, context, { work, steps, leases, signal });
-        return { value: end, keep: end === 'interrupted' };
-      });
-      if (!done.held) {
-        await tellOnce(dependencies, context, deploymentId, done.heldBy);
-        return { outcome: 'again', afterMs: LEASE_RETRY_MS };
+      switch (deployment.status) {
+        case 'queued':
+        case 'preparing':
+        case 'running':
+          return runForward(dependencies, context, deployment);
+        case 'rolling_back':
+          return runRollback(dependencies, context, deployment);
+        case 'paused':
+          return lookAgain(deploymentId, PAUSED_LOOK_MS);
+        case 'succeeded':
+        case 'failed':
+        case 'cancelled':
+        case 'rolled_back':
+          return resultOf(deployment, deployment.status);
       }
-      if (done.value === 'interrupted') return { outcome: 'again', afterMs: 0 };
-      return finish(dependencies, deploymentId, done.value);
     },
+    deploymentOf: ({ deploymentId }) => deploymentId,
+    succeeded: (tx, { deploymentId }) => recordSuccess(tx, deploymentId),
     failed: (tx, { deploymentId }, error) => recordFailure(tx, deploymentId, error),
+    cancelled: (tx, { deploymentId }) => recordCancel(tx, deploymentId),
   };
+}
+
+async function runForward(
+  dependencies: JobDependencies,
+  context: JobContext,
+  deployment: DeploymentRow,
+): Promise<JobOutcome> {
+  const { db } = dependencies.database;
+  if (deployment.status === 'queued') {
+    // Whoever was asked for first goes first; else the older build could come out on top.
+    const older = await findOlderOverlap(db, deployment);
+    if (older !== null) return waitFor(dependencies, context, { deployment, heldBy: older });
+  }
+  const work = await loadDeploymentWork(db, deployment);
+  return whileHolding(dependencies, context, work, async (fences, lost) => {
+    const end = await deploy(dependencies, context, { work, fences, lost });
+    switch (end.end) {
+      case 'done':
+      case 'stopped':
+        return concludeForward(dependencies, context, deployment, end.end);
+      case 'cancelled':
+        throw context.cancelled.reason;
+      case 'interrupted':
+        return { outcome: 'again', afterMs: 0 };
+      case 'paused':
+        return pauseHere(dependencies, context, deployment.id);
+      case 'waiting':
+        return lookAgain(deployment.id, Math.max(0, end.until.getTime() - Date.now()));
+    }
+  });
 }
 
 async function deploy(
   dependencies: JobDependencies,
   context: JobContext,
-  run: {
-    work: DeploymentWork;
-    steps: readonly StepWork[];
-    leases: readonly Lease[];
-    signal: AbortSignal;
-  },
+  run: { work: DeploymentWork; fences: Fences; lost: AbortSignal },
 ): Promise<BatchesEnd> {
   const { db } = dependencies.database;
-  const { id, status } = run.work.deployment;
+  const { work } = run;
+  const { id, status } = work.deployment;
   if (status === 'queued') {
-    await moveDeployment(db, id, { from: ['queued'], to: 'preparing', startedAt: new Date() });
-    await context.emit('deployment', { status: 'preparing' }, id);
+    const startedAt = work.deployment.startedAt ?? new Date();
+    await moveDeployment(db, id, { from: ['queued'], to: 'preparing', startedAt });
+    await context.emit('deployment', { status: 'preparing' });
   }
-  const commits = await commitPackages(dependencies, context, run.work);
+  const isRetried = work.deployment.commits.length > 0;
+  const commits = await commitPackages(dependencies, context, work);
   const commitOf = ({ gitdeploy }: StepWork): string => {
     const commit = commits.get(branchKey(gitdeploy));
     if (commit === undefined) throw new AppError('internal', 'A step has no commit.');
     return commit.commit;
   };
-  const open = run.steps.filter(
-    ({ step }) => step.status === 'pending' || step.status === 'running',
-  );
+  const signal = AbortSignal.any([run.lost, context.cancelled]);
+  const unstaged = await stage(dependencies, context, { ...run, commitOf, signal });
+  if (status !== 'running') {
+    await moveDeployment(db, id, { from: ['preparing'], to: 'running' });
+    await context.emit('deployment', { status: 'running' });
+  }
+  const outdated = isRetried ? await findOutdatedSteps(dependencies, work, commitOf) : new Map();
+  return runBatches(dependencies, context, { ...run, commitOf, unstaged, outdated, signal });
+}
+
+async function stage(
+  dependencies: JobDependencies,
+  context: JobContext,
+  run: { work: PhaseWork; commitOf: (step: StepWork) => string; signal: AbortSignal },
+): Promise<ReadonlySet<string>> {
   const unstaged = await stageAhead(dependencies, context, {
     work: run.work,
-    steps: open,
-    wantOf: commitOf,
+    steps: allSteps(run.work).filter(isOpen),
+    wantOf: run.commitOf,
     signal: run.signal,
   });
   run.signal.throwIfAborted();
-  if (status !== 'running') {
-    await moveDeployment(db, id, { from: ['preparing'], to: 'running' });
-    await context.emit(
-      'deployment',
-      { status: 'running', staged: open.length - unstaged.size },
-      id,
-    );
-  }
-  return runBatches(dependencies, context, { ...run, commitOf, unstaged });
+  return unstaged;
 }
 
-async function finish(
-  { database }: JobDependencies,
-  deploymentId: string,
-  end: 'done' | 'stopped',
-): Promise<JobOutcome> {
-  const { failed = 0, skipped = 0 } =
-    (await countSteps(database.db, [deploymentId])).get(deploymentId) ?? {};
-  if (end === 'stopped' || failed + skipped > 0) {
-    const deployment = await findDeployment(database.db, deploymentId);
-    if (deployment === null) return { outcome: 'succeeded', result: { deleted: true } };
-    // The transaction that records the job's failure records the deployment's, too.
-    throw failureOf(deployment);
-  }
-  await database.transaction(async (tx) => {
-    await moveDeployment(tx, deploymentId, {
-      from: UNDER_WAY,
-      to: 'succeeded',
-      finishedAt: new Date(),
-    });
-    await appendEvent(tx, {
-      jobId: null,
-      deploymentId,
-      kind: 'deployment',
-      data: { status: 'succeeded' },
-    });
-  });
-  return { outcome: 'succeeded', result: { deployment_id: deploymentId, status: 'succeeded' } };
-}
-
-async function recordFailure(tx: Db, deploymentId: string, error: ErrorBody): Promise<void> {
-  await closeOpenWork(tx, deploymentId, error);
-  const moved = await moveDeployment(tx, deploymentId, {
-    from: UNDER_WAY,
-    to: 'failed',
-    finishedAt: new Date(),
-    error,
-  });
-  if (!moved) return;
-  await appendEvent(tx, {
-    jobId: null,
-    deploymentId,
-    kind: 'deployment',
-    data: { status: 'failed', error },
-  });
-}
-
-/** A deployment asks again every second; its stream says only once what it waits for. */
-async function tellOnce(
+/** All batches are through, or too many servers have failed. */
+async function concludeForward(
   { database }: JobDependencies,
   context: JobContext,
-  deploymentId: string,
-  heldBy: string,
-): Promise<void> {
-  if (await hasDeploymentEvent(database.db, deploymentId, 'waiting')) return;
-  await context.emit('waiting', { for: heldBy }, deploymentId);
+  { id }: DeploymentRow,
+  end: 'done' | 'stopped',
+): Promise<JobOutcome> {
+  const deployment = await findDeployment(database.db, id);
+  if (deployment === null) return { outcome: 'succeeded', result: { deleted: true } };
+  const isWhole = deployment.batches.every((b) => b.steps.every((s) => s.status === 'succeeded'));
+  if (end === 'done' && isWhole) return resultOf(deployment, 'succeeded');
+  // The transaction that records the job's failure records the deployment's, too.
+  const failure = failureOf(deployment);
+  if (end === 'done' || deployment.options.on_failure === 'stop') throw failure;
+  const isTurned = await database.transaction(async (tx) => {
+    const locked = await lockDeployment(tx, id);
+    if (locked?.status !== 'running' || locked.cancelRequestedAt !== null) return false;
+    const error = toErrorBody(failure);
+    await openRollback(tx, deployment, { error });
+    await appendEvent(tx, {
+      jobId: context.jobId,
+      deploymentId: id,
+      kind: 'deployment',
+      data: { status: 'rolling_back', error },
+    });
+    return true;
+  });
+  if (!isTurned) throw failure;
+  return { outcome: 'again', afterMs: 0 };
 }
 
-function isUnderWay({ status }: DeploymentRow): boolean {
-  return UNDER_WAY.some((s) => s === status);
+async function runRollback(
+  dependencies: JobDependencies,
+  context: JobContext,
+  deployment: DeploymentRow,
+): Promise<JobOutcome> {
+  const { db } = dependencies.database;
+  const work = await loadRollbackWork(db, deployment);
+  return whileHolding(dependencies, context, work, async (fences, lost) => {
+    const commitOf = await commitRollback(dependencies, context, work);
+    const run = { work, fences, lost, commitOf, signal: lost };
+    const unstaged = await stage(dependencies, context, run);
+    const { end } = await runBatches(dependencies, context, {
+      ...run,
+      unstaged,
+      outdated: new Map(),
+    });
+    if (end === 'interrupted') return { outcome: 'again', afterMs: 0 };
+    const after = await findDeployment(db, deployment.id);
+    if (after === null) return { outcome: 'succeeded', result: { deleted: true } };
+    if (after.rollbackBatches.some((b) => b.status !== 'succeeded')) throw rollbackFailureOf(after);
+    if (takesItselfBack(after)) throw takenBack(after);
+    return resultOf(after, 'rolled_back');
+  });
 }
 
-/** The end of a deployment whose worker died between its last write and the end of its job. */
-function endOf(deployment: DeploymentRow): JobOutcome {
-  if (deployment.status === 'failed') throw failureOf(deployment);
+/** Does `work` under the leases of all its clones; keeps them if the job is only put back. */
+async function whileHolding(
+  dependencies: JobDependencies,
+  context: JobContext,
+  work: PhaseWork,
+  run: (fences: Fences, lost: AbortSignal) => Promise<JobOutcome>,
+): Promise<JobOutcome> {
+  const { deployment } = work;
+  const request = {
+    keys: allSteps(work).map(({ server, gitdeploy }) => leaseKey(server.id, gitdeploy.path)),
+    holder: leaseHolder(deployment.id),
+    signal: context.lost,
+  };
+  const done = await holdLeases(dependencies.database, request, async (fences, lost) => {
+    const outcome = await run(fences, lost);
+    return { value: outcome, keep: outcome.outcome === 'again' };
+  });
+  if (done.held) return done.value;
+  return waitFor(dependencies, context, { deployment, heldBy: done.heldBy });
+}
+
+/** Its turn will come; its stream says only once what it waits for. */
+async function waitFor(
+  { database }: JobDependencies,
+  context: JobContext,
+  { deployment, heldBy }: { deployment: DeploymentRow; heldBy: string },
+): Promise<JobOutcome> {
+  if (!(await hasDeploymentEvent(database.db, deployment.id, 'waiting'))) {
+    await context.emit('waiting', { for: heldBy });
+  }
+  const waitedMs = Date.now() - deployment.createdAt.getTime();
   return {
-    outcome: 'succeeded',
-    result: { deployment_id: deployment.id, status: deployment.status },
+    outcome: 'again',
+    afterMs: Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, waitedMs / 20)),
   };
 }
 
-function failureOf(deployment: DeploymentRow): AppError {
-  const steps = deployment.batches.flatMap((b) => b.steps);
-  const failed = steps
-    .filter((s) => s.status === 'failed')
-    .map((s) => ({ server: s.serverName, gitdeploy: s.gitdeployName, error: s.error }));
-  const named = failed.slice(0, 3).map((s) => `\`${s.gitdeploy}\` on \`${s.server}\``);
-  return new AppError(
-    'deployment_failed',
-    `Build \`${deployment.buildName}\` was not deployed everywhere: ${failed.length} of ${steps.length} steps failed (${named.join(', ')}${failed.length > 3 ? ', …' : ''}). Their errors say why; correct it, then deploy again.`,
-    { details: { deployment_id: deployment.id, failed_steps: failed.slice(0, 50) } },
-  );
+/** The safe point that a user's pause has waited for. */
+async function pauseHere(
+  { database }: JobDependencies,
+  context: JobContext,
+  id: string,
+): Promise<JobOutcome> {
+  await database.transaction(async (tx) => {
+    const deployment = await lockDeployment(tx, id);
+    // Withdrawn meanwhile.
+    if (deployment === null || deployment.pauseRequestedAt === null) return;
+    if (!(await moveDeployment(tx, id, { from: ['running'], to: 'paused' }))) return;
+    await appendEvent(tx, {
+      jobId: context.jobId,
+      deploymentId: id,
+      kind: 'deployment',
+      data: { status: 'paused' },
+    });
+  });
+  return lookAgain(id, PAUSED_LOOK_MS);
+}
+
+/** Puts the job back for a pause; at once, if a user has asked for something in the moment in between. */
+function lookAgain(deploymentId: string, afterMs: number): JobOutcome {
+  const delay = async (tx: Db): Promise<number> => {
+    const deployment = await lockDeployment(tx, deploymentId);
+    if (deployment === null || deployment.cancelRequestedAt !== null) return 0;
+    const { status, pauseRequestedAt } = deployment;
+    if (status === 'paused') return PAUSED_LOOK_MS;
+    return status === 'running' && pauseRequestedAt === null ? afterMs : 0;
+  };
+  return { outcome: 'again', afterMs: delay };
+}
+
+function resultOf(deployment: DeploymentRow, status: string): JobOutcome {
+  return { outcome: 'succeeded', result: { deployment_id: deployment.id, status } };
 }

@@ -1,12 +1,12 @@
 import { AppError, toErrorBody } from '../../domain/errors.ts';
-import { finishStep, startStep } from '../../store/deployments.ts';
+import { finishStep, type StepStart, startStep } from '../../store/deployments.ts';
 import { recordDeployed, restoreInstallation } from '../../store/installations.ts';
-import type { Lease } from '../../store/leases.ts';
+import type { Fences } from '../../store/leases.ts';
 import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import { pause } from '../pause.ts';
-import type { DeploymentWork, StepWork } from './deployment-work.ts';
+import type { PhaseWork, StepWork } from './deployment-work.ts';
 import { runActions } from './run-actions.ts';
 import { stageObjects } from './stage-objects.ts';
 import { openStepLog, type StepLog } from './step-log.ts';
@@ -14,22 +14,27 @@ import { revertClone, switchClone } from './switch-clone.ts';
 
 /** What a step needs beside its own rows. */
 export interface StepRun {
-  readonly work: DeploymentWork;
-  readonly leases: readonly Lease[];
+  readonly work: PhaseWork;
+  readonly fences: Fences;
   /** The commit that the step brings. */
   readonly commit: string;
   /** True if the objects are on the server already. */
   readonly staged: boolean;
+  /** Aborted when the step is to end: cancelled, or as `lost`. */
   readonly signal: AbortSignal;
+  /** Aborted when the server may no longer be touched: the lease or the job is another's. */
+  readonly lost: AbortSignal;
 }
+
+export type StepEnd = 'succeeded' | 'failed' | 'cancelled';
 
 const MAX_TRIES = 3;
 const RETRY_MS = 1000;
 
 /**
  * Brings one gitdeploy on one server to its commit: prepull, switch, postpull. A server that cannot be reached is
- * tried again; all else fails at once.
- * @returns whether it succeeded; how it failed stands in the step's row
+ * tried again; all else fails at once. A cancel ends what prepull and postpull run, but not a switch.
+ * @returns how it ended, which stands in the step's row, too
  * @throws only if the worker itself must stop (the lease or the database is lost)
  */
 export async function runStep(
@@ -37,27 +42,32 @@ export async function runStep(
   context: JobContext,
   item: StepWork,
   run: StepRun,
-): Promise<boolean> {
+): Promise<StepEnd> {
   const { db } = dependencies.database;
   const names = { server: item.server.name, gitdeploy: item.gitdeploy.name };
-  const deploymentId = run.work.deployment.id;
   const emit = (data: object): Promise<void> =>
-    context.emit('step', { ...names, ...data }, deploymentId);
-  const log = openStepLog(context, { deploymentId, ...names });
+    context.emit('step', { ...names, phase: run.work.phase, ...data });
+  const log = openStepLog(context, names);
+  const start = startOf(item, run);
   try {
     for (let attempt = 1; ; attempt += 1) {
-      await startStep(db, item.step.id, {
-        fromCommit: item.installation.deployedCommit,
-        toCommit: run.commit,
-      });
+      await startStep(db, item.step.id, start);
       await emit({ status: 'running', attempt });
       try {
         await deployOnce(dependencies, item, { ...run, staged: run.staged && attempt === 1 }, log);
         await finishStep(db, item.step.id, { status: 'succeeded', logExcerpt: await log.close() });
         await emit({ status: 'succeeded', commit: run.commit });
-        return true;
+        return 'succeeded';
       } catch (error) {
-        run.signal.throwIfAborted();
+        run.lost.throwIfAborted();
+        if (context.cancelled.aborted) {
+          await finishStep(db, item.step.id, {
+            status: 'cancelled',
+            logExcerpt: await log.close(),
+          });
+          await emit({ status: 'cancelled' });
+          return 'cancelled';
+        }
         if (!(error instanceof AppError) || error.code === 'service_unavailable') throw error;
         if (!error.retryable || attempt === MAX_TRIES) {
           const body = toErrorBody(error);
@@ -67,7 +77,7 @@ export async function runStep(
             logExcerpt: await log.close(),
           });
           await emit({ status: 'failed', error: body });
-          return false;
+          return 'failed';
         }
         await emit({ status: 'retrying', attempt, error: toErrorBody(error) });
         await pause(RETRY_MS * attempt, run.signal);
@@ -78,6 +88,20 @@ export async function runStep(
   }
 }
 
+/** What the server has before the step, for a rollback. It is what it was before the first try that changed it. */
+function startOf({ step, installation }: StepWork, run: StepRun): StepStart {
+  const isBegun = step.fromCommit !== null && installation.deploymentId === run.work.deployment.id;
+  const from =
+    isBegun || run.work.phase === 'rollback'
+      ? { commit: step.fromCommit, buildId: step.fromBuildId }
+      : { commit: installation.deployedCommit, buildId: installation.deployedBuildId };
+  return {
+    fromCommit: from.commit ?? installation.deployedCommit,
+    fromBuildId: from.buildId,
+    toCommit: run.commit,
+  };
+}
+
 async function deployOnce(
   dependencies: JobDependencies,
   item: StepWork,
@@ -86,6 +110,7 @@ async function deployOnce(
 ): Promise<void> {
   const { config, database } = dependencies;
   const { gitdeploy, installation, server } = item;
+  const deploymentId = run.work.deployment.id;
   const { connection } = await connectServer(dependencies, server, run.signal);
   if (!run.staged) {
     await stageObjects(dependencies, connection, {
@@ -97,27 +122,20 @@ async function deployOnce(
   const { path, actions } = gitdeploy;
   const actionsRun = { connection, path, timeoutMs: config.stepTimeoutMs, signal: run.signal, log };
   await runActions('prepull', actions.prepull, actionsRun);
-  const clone = {
-    config,
-    connection,
-    item,
-    deploymentId: run.work.deployment.id,
-    leases: run.leases,
-    commit: run.commit,
-    signal: run.signal,
-    log,
-  };
+  run.signal.throwIfAborted();
+  const { fences, commit, lost } = run;
+  const clone = { config, connection, item, deploymentId, fences, commit, lost, log };
   const switched = await switchClone(clone);
   await recordDeployed(database.db, installation.id, {
-    buildId: run.work.build.id,
+    buildId: item.step.toBuildId,
     commit: run.commit,
     head: switched.head,
-    deploymentId: run.work.deployment.id,
+    deploymentId,
   });
   try {
     await runActions('postpull', actions.postpull, actionsRun);
   } catch (error) {
-    // A step that fails leaves its server on the build it had (API.md).
+    // A step that does not succeed leaves its server on the build it had (API.md).
     if (error instanceof AppError && switched.state !== 'unchanged') {
       await revertClone(clone, switched);
       await restoreInstallation(database.db, installation);

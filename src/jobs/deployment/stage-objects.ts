@@ -7,7 +7,7 @@ import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
-import type { DeploymentWork, StepWork } from './deployment-work.ts';
+import type { PhaseWork, StepWork } from './deployment-work.ts';
 
 /** Sends to a clone the objects it lacks for `want`, as one pack, thin against what it has. */
 export async function stageObjects(
@@ -54,15 +54,16 @@ export async function stageAhead(
   dependencies: JobDependencies,
   context: JobContext,
   stage: {
-    work: DeploymentWork;
+    work: PhaseWork;
     steps: readonly StepWork[];
     wantOf: (step: StepWork) => string;
     signal: AbortSignal;
   },
 ): Promise<ReadonlySet<string>> {
   const missed = new Set<string>();
+  const isStopped = (): boolean => stage.signal.aborted;
   await eachLimited(stage.steps, stage.work.options.concurrency, async (step) => {
-    if (stage.signal.aborted) return;
+    if (isStopped()) return;
     try {
       const access = await connectServer(dependencies, step.server, stage.signal);
       await stageObjects(dependencies, access.connection, {
@@ -72,6 +73,8 @@ export async function stageAhead(
       });
     } catch (error) {
       missed.add(step.step.id);
+      // Who was told to stop reports so itself; the others in flight must come to their end first.
+      if (isStopped()) return;
       if (!(error instanceof AppError)) throw error;
       context.log.info(
         { server: step.server.name, gitdeploy: step.gitdeploy.name, err: error },

@@ -2,6 +2,8 @@ import type { JobContext } from '../handler.ts';
 
 const FLUSH_MS = 300;
 const EXCERPT_CHARACTERS = 4000;
+/** The longest text of one event: readers take events by the hundred. */
+const EVENT_CHARACTERS = 16 * 1024;
 /** A chatty command must not fill the database: what is over this is counted, not kept. */
 const STREAM_CHARACTERS = 256 * 1024;
 
@@ -14,9 +16,8 @@ export interface StepLog {
 
 export function openStepLog(
   context: JobContext,
-  of: { deploymentId: string; server: string; gitdeploy: string },
+  names: { server: string; gitdeploy: string },
 ): StepLog {
-  const { deploymentId, ...names } = of;
   let waiting = '';
   let excerpt = '';
   let streamed = 0;
@@ -28,13 +29,21 @@ export function openStepLog(
     waiting = '';
     streamed += text.length;
     if (text === '' && dropped === 0) return;
-    const data = { ...names, text, ...(dropped > 0 ? { dropped_characters: dropped } : {}) };
-    flushing = flushing
-      .then(() => context.emit('output', data, deploymentId))
-      // Output that cannot be stored must not fail the step that made it.
-      .catch((error: unknown) =>
-        context.log.warn({ err: error }, 'output of a step was not stored'),
-      );
+    for (let at = 0; at === 0 || at < text.length; at += EVENT_CHARACTERS) {
+      const part = text.slice(at, at + EVENT_CHARACTERS);
+      const isLast = at + EVENT_CHARACTERS >= text.length;
+      const data = {
+        ...names,
+        text: part,
+        ...(dropped > 0 && isLast ? { dropped_characters: dropped } : {}),
+      };
+      flushing = flushing
+        .then(() => context.emit('output', data))
+        // Output that cannot be stored must not fail the step that made it.
+        .catch((error: unknown) =>
+          context.log.warn({ err: error }, 'output of a step was not stored'),
+        );
+    }
   };
   const timer = setInterval(flush, FLUSH_MS);
 

@@ -1,7 +1,7 @@
 import type { Config } from '../../config.ts';
 import { revertAnswerSchema, revertScript } from '../../remote/revert.ts';
 import { type SwitchAnswer, switchAnswerSchema, switchScript } from '../../remote/switch.ts';
-import { fenceOf, type Lease, leaseKey } from '../../store/leases.ts';
+import { type Fences, fenceOf, leaseKey } from '../../store/leases.ts';
 import type { Connection } from '../../transport/connection.ts';
 import { runOperation } from '../../transport/run-operation.ts';
 import type { StepWork } from './deployment-work.ts';
@@ -13,15 +13,16 @@ export interface CloneRun {
   readonly connection: Connection;
   readonly item: StepWork;
   readonly deploymentId: string;
-  readonly leases: readonly Lease[];
+  readonly fences: Fences;
   /** The commit to bring. */
   readonly commit: string;
-  readonly signal: AbortSignal;
+  /** A switch is short and is never cut off by a cancel: aborted only if the server may no longer be touched. */
+  readonly lost: AbortSignal;
   readonly log: StepLog;
 }
 
 /** What switch and revert have in common: which clone, under which lease. */
-function cloneOf({ connection, item, leases, deploymentId }: CloneRun): {
+function cloneOf({ connection, item, fences, deploymentId }: CloneRun): {
   path: string;
   branch: string;
   installationId: string;
@@ -33,7 +34,7 @@ function cloneOf({ connection, item, leases, deploymentId }: CloneRun): {
     path: connection.pathOn(gitdeploy.path),
     branch: gitdeploy.branch,
     installationId: installation.id,
-    fence: Number(fenceOf(leases, leaseKey(server.id, gitdeploy.path))),
+    fence: Number(fenceOf(fences, leaseKey(server.id, gitdeploy.path))),
     holder: `deployment ${deploymentId}`,
   };
 }
@@ -50,7 +51,7 @@ export async function switchClone(clone: CloneRun): Promise<SwitchAnswer> {
   });
   const answer = await runOperation(clone.connection, script, switchAnswerSchema, {
     timeoutMs: clone.config.stepTimeoutMs,
-    signal: clone.signal,
+    signal: clone.lost,
   });
   clone.log.write(
     `switch: ${answer.state}, ${answer.changedFiles} files changed, now at ${answer.head.slice(0, 12)}` +
@@ -71,7 +72,7 @@ export async function revertClone(clone: CloneRun, switched: SwitchAnswer): Prom
   });
   await runOperation(clone.connection, script, revertAnswerSchema, {
     timeoutMs: clone.config.stepTimeoutMs,
-    signal: clone.signal,
+    signal: clone.lost,
   });
-  clone.log.write(`revert: back at ${from.slice(0, 12)}, because postpull failed\n`);
+  clone.log.write(`revert: back at ${from.slice(0, 12)}, because postpull did not succeed\n`);
 }

@@ -1,0 +1,87 @@
+import { createLimiter } from '../depot/limiter.ts';
+import { type EventPage, type EventSubject, readEventPage } from '../store/events.ts';
+import type { ServiceContext } from './context.ts';
+
+/** Events of one page: what a reader that does not read keeps in memory is at most one. */
+const PAGE = 100;
+/** A lost notification must not hold a reader for long. */
+const RECHECK_MS = 10_000;
+/** Between two looks of one reader: hundreds of them must not wear out the database over one chatty deployment. */
+const BREATH_MS = 200;
+/** Looks at once of all readers of this process; the rest of its connections are for those who work. */
+const readers = createLimiter(3);
+
+/** What a feed gives: events as they come, signs of life while there are none, and the status at the end. */
+export type FeedItem =
+  | { readonly kind: 'events'; readonly events: EventPage['events'] }
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'end'; readonly status: string };
+
+export interface FeedOptions {
+  readonly subject: EventSubject;
+  /** The number of the last event that is known already; 0 for all. */
+  readonly after: bigint;
+  readonly isFinal: (status: string) => boolean;
+  /** Ends the feed without an `end`. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Follows a job or a deployment to its end: every event once and in order, whichever process it happens in. Nothing
+ * is read ahead of who consumes it.
+ */
+export async function* followEvents(
+  context: ServiceContext,
+  { subject, after, isFinal, signal }: FeedOptions,
+): AsyncGenerator<FeedItem> {
+  let position = after;
+  const isLeft = (): boolean => signal.aborted;
+  let wake = (): void => {};
+  const unsubscribe = context.listener.subscribe(subject.id, () => wake());
+  try {
+    while (!isLeft()) {
+      // Armed before the rows are read, so that a change in between is not missed.
+      const changed = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      const from = position;
+      const page = await readers.run(() =>
+        readEventPage(context.database.db, subject, { after: from, limit: PAGE }),
+      );
+      // Its application was deleted, or it is older than history is kept.
+      if (page === null) return yield { kind: 'end', status: 'deleted' };
+      const last = page.events.at(-1);
+      if (last !== undefined) {
+        position = last.id;
+        yield { kind: 'events', events: page.events };
+      }
+      if (page.events.length === PAGE) continue;
+      if (isFinal(page.status)) return yield { kind: 'end', status: page.status };
+      const woken = await raceAgainst(changed, RECHECK_MS, signal);
+      if (woken) await raceAgainst(null, BREATH_MS, signal);
+      else if (!isLeft()) yield { kind: 'idle' };
+    }
+  } finally {
+    unsubscribe();
+  }
+}
+
+/** @returns true if `changed` came first, before the time was up and the signal aborted */
+function raceAgainst(
+  changed: Promise<void> | null,
+  ms: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  return new Promise((resolve) => {
+    const settle = (isChanged: boolean): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', leave);
+      resolve(isChanged);
+    };
+    const leave = (): void => settle(false);
+    const timer = setTimeout(leave, ms);
+    signal.addEventListener('abort', leave);
+    if (signal.aborted) leave();
+    void changed?.then(() => settle(true));
+  });
+}
