@@ -47,7 +47,7 @@ export async function connectLocal(options: LocalServerOptions): Promise<Connect
   return {
     isLocal: true,
     hostKey: null,
-    pathOn: (path) => join(root, checkAbsolute(path)),
+    pathOn: (path) => (path === '/' ? root : join(root, checkAbsolute(path))),
     run: async (script, runOptions) =>
       await runLocally({ shell, env: { PATH: searchPath, HOME: homedir() } }, script, runOptions),
   };
