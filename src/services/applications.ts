@@ -57,10 +57,8 @@ export async function deleteApplication(
   const application = await requireApplication(database.db, name);
   await database.transaction(async (tx) => {
     await store.lockApplication(tx, application.id);
-    const [deployments, jobs] = await Promise.all([
-      countActiveDeployments(tx, application.id),
-      countActiveJobs(tx, application.id),
-    ]);
+    const deployments = await countActiveDeployments(tx, application.id);
+    const jobs = await countActiveJobs(tx, application.id);
     if (deployments + jobs > 0) {
       throw new AppError(
         'in_use',

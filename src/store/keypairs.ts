@@ -42,17 +42,12 @@ export async function findKeypairUses(
   db: Db,
   id: string,
 ): Promise<{ servers: string[]; gitrepos: string[] }> {
-  const [servers, gitrepos] = await Promise.all([
-    db.server.findMany({
-      where: { keypairId: id },
-      select: { name: true },
-      orderBy: { name: 'asc' },
-    }),
-    db.gitrepo.findMany({
-      where: { keypairId: id },
-      select: { name: true },
-      orderBy: { name: 'asc' },
-    }),
-  ]);
+  const named = {
+    where: { keypairId: id },
+    select: { name: true },
+    orderBy: { name: 'asc' },
+  } as const;
+  const servers = await db.server.findMany(named);
+  const gitrepos = await db.gitrepo.findMany(named);
   return { servers: servers.map((s) => s.name), gitrepos: gitrepos.map((g) => g.name) };
 }
