@@ -110,9 +110,17 @@ async function importEntries(folder: DepotFolder, o: ImportOptions): Promise<voi
   }
 }
 
-async function importEntry(
+/**
+ * Brings one entry into the tree, or refuses it.
+ * @throws {AppError} `archive_broken`, `archive_unsafe`, `archive_too_large`, and what the target throws
+ */
+export async function importEntry(
   entry: ArchiveEntry,
-  o: { readonly target: FastImport; readonly inventory: Inventory; readonly budget: UnpackBudget },
+  o: {
+    readonly target: Pick<FastImport, 'addFile' | 'copyFile'>;
+    readonly inventory: Inventory;
+    readonly budget: UnpackBudget;
+  },
 ): Promise<void> {
   const path = normalizeEntryName(entry.name);
   if (entry.kind === 'folder') {
@@ -155,7 +163,11 @@ async function importEntry(
 async function importHardLink(
   entry: { readonly name: string; readonly target: string },
   path: string,
-  o: { readonly target: FastImport; readonly inventory: Inventory; readonly budget: UnpackBudget },
+  o: {
+    readonly target: Pick<FastImport, 'copyFile'>;
+    readonly inventory: Inventory;
+    readonly budget: UnpackBudget;
+  },
 ): Promise<void> {
   const from = normalizeEntryName(entry.target);
   const sizeBytes = o.inventory.fileSize(from);
