@@ -148,7 +148,10 @@ export async function openDepot(o: {
     treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
     parentOf: (applicationId, commit) => parentOf(folder, applicationId, commit),
     keepHead: (options) => keepHead(folder, options),
-    dropHeads: (applicationId, gitrepoId) => dropHeads(folder, applicationId, gitrepoId),
+    async dropHeads(applicationId, gitrepoId) {
+      await dropHeads(folder, applicationId, gitrepoId);
+      await noteGarbage(folder, applicationId);
+    },
     listRemoteHeads: (options) => listRemoteHeads(folder, options),
     fetchBranch: (options) => fetchBranch(folder, options),
     pushCommit: (options) => pushCommit(folder, options),

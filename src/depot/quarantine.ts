@@ -56,7 +56,7 @@ export async function publishQuarantine(
 }
 
 /** Moves the packs of a quarantine into the application's repository. Git sees a pack when its index is there, so that goes last. */
-async function publishPacks(
+export async function publishPacks(
   folder: DepotFolder,
   applicationId: string,
   quarantine: string,

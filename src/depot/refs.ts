@@ -18,9 +18,14 @@ export interface RefChange {
 
 const STALE_LOCK_AGE_MS = 10 * 60 * 1000;
 
+/** Everything that builds keep alive stands below this. */
+export function buildsRefPrefix(): string {
+  return 'refs/muster/builds/';
+}
+
 /** Everything that a build keeps alive stands below this. */
 export function buildRefPrefix(buildId: string): string {
-  return `refs/muster/builds/${hashed(buildId)}/`;
+  return `${buildsRefPrefix()}${hashed(buildId)}/`;
 }
 
 /** The ref of the whole build. */

@@ -5,6 +5,7 @@ import type { JobDependencies } from './dependencies.ts';
 import { runDeploymentHandler } from './deployment/run-deployment.ts';
 import { fetchBuildHandler } from './fetch-build.ts';
 import type { JobHandlers } from './handler.ts';
+import { maintainDepotHandler } from './maintain-depot.ts';
 import { initializeGitdeployHandler } from './initialize-gitdeploy.ts';
 import { storeBuildHandler } from './store-build.ts';
 
@@ -13,6 +14,7 @@ export function createHandlers(dependencies: JobDependencies): JobHandlers {
   return {
     store_build: storeBuildHandler(dependencies),
     fetch_build: fetchBuildHandler(dependencies),
+    maintain_depot: maintainDepotHandler(dependencies),
     create_gitrepo: createGitrepoHandler(dependencies),
     initialize_gitdeploy: initializeGitdeployHandler(dependencies),
     deinitialize_gitdeploy: deinitializeGitdeployHandler(dependencies),

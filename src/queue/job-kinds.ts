@@ -22,6 +22,7 @@ export const JOB_KINDS = {
     sha256: z.string().nullable(),
     packageMapId: z.uuid().nullable(),
   }),
+  maintain_depot: z.object({ applicationId: z.uuid() }),
   create_gitrepo: z.object({ gitrepoId: z.uuid() }),
   initialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
   deinitialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),

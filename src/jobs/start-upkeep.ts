@@ -1,0 +1,62 @@
+import type { Logger } from 'pino';
+import type { Depot } from '../depot/depot.ts';
+import type { Queue } from '../queue/queue.ts';
+import { findApplicationById, lockApplication } from '../store/applications.ts';
+import type { Database } from '../store/database.ts';
+import { hasUnfinishedJob } from '../store/depot-upkeep.ts';
+import { insertJob } from '../store/jobs.ts';
+import { MAINTAIN_DEPOT, UPKEEP_GRACE_MS } from './maintain-depot.ts';
+
+const INTERVAL_MS = 600_000;
+/** What else lies in the depot's folder is none of ours. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export interface UpkeepOptions {
+  readonly database: Database;
+  readonly depot: Depot;
+  readonly queue: Queue;
+  readonly log: Logger;
+}
+
+export interface Upkeep {
+  /** Stops looking, and waits for a look that is under way. */
+  close(): Promise<void>;
+}
+
+/** Looks every ten minutes which depots need to be maintained, and starts a job for each. */
+export function startUpkeep(options: UpkeepOptions): Upkeep {
+  let looking: Promise<void> | null = null;
+  const timer = setInterval(() => {
+    looking ??= beginUpkeep(options)
+      .catch((error: unknown) => {
+        options.log.warn({ err: error }, 'the depots could not be looked through');
+      })
+      .finally(() => {
+        looking = null;
+      });
+  }, INTERVAL_MS);
+  return {
+    close: async () => {
+      clearInterval(timer);
+      await looking;
+    },
+  };
+}
+
+/** Starts a job for each depot that needs it and has none. */
+export async function beginUpkeep({ database, depot, queue, log }: UpkeepOptions): Promise<void> {
+  const needy = await depot.listUpkeepNeeds({ graceMs: UPKEEP_GRACE_MS });
+  for (const applicationId of needy.filter((id) => UUID.test(id))) {
+    const job = await database.transaction(async (tx) => {
+      // Of several workers that look at the same time, one starts it.
+      await lockApplication(tx, applicationId);
+      if ((await findApplicationById(tx, applicationId)) === null) return null;
+      if (await hasUnfinishedJob(tx, applicationId, MAINTAIN_DEPOT)) return null;
+      const data = { applicationId };
+      return insertJob(tx, { kind: MAINTAIN_DEPOT, data, username: 'muster', applicationId });
+    });
+    if (job === null) continue;
+    log.info({ jobId: job.id, applicationId }, 'a depot is to be maintained');
+    await queue.ring(job.id);
+  }
+}

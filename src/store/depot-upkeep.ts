@@ -1,0 +1,78 @@
+import type { Db } from './database.ts';
+
+/** A tree that a package's row names. */
+export interface PackageTreeRow {
+  readonly buildId: string;
+  readonly name: string;
+  readonly tree: string;
+}
+
+/** A commit that a row names, and the branch it is of. */
+export interface BranchCommitRow {
+  readonly gitrepoId: string;
+  readonly branch: string;
+  readonly commit: string;
+}
+
+/**
+ * Everything in an application's depot that its rows name: the packages of its builds, the heads of its gitrepos, what
+ * was ever deployed from these, and what runs on servers. What is of a deleted gitrepo nobody can go back to.
+ */
+export async function listDepotRoots(
+  db: Db,
+  applicationId: string,
+): Promise<{ trees: PackageTreeRow[]; commits: BranchCommitRow[] }> {
+  const trees = await db.package.findMany({
+    where: { build: { applicationId } },
+    select: { buildId: true, name: true, tree: true },
+  });
+  const commits = await db.$queryRaw<BranchCommitRow[]>`
+    select g.id::text as "gitrepoId", b.name as branch, b.head_commit as commit
+      from gitrepos g join gitrepo_branches b on b.gitrepo_id = g.id
+     where g.application_id = ${applicationId}::uuid
+    union
+    select g.id::text, c.branch, c.commit
+      from gitrepos g join deployment_commits c on c.gitrepo_id = g.id
+     where g.application_id = ${applicationId}::uuid
+    union
+    select d.gitrepo_id::text, d.branch, i.deployed_commit
+      from gitdeploys d join installations i on i.gitdeploy_id = d.id
+     where d.application_id = ${applicationId}::uuid`;
+  return { trees, commits };
+}
+
+/** Who holds this takes things out of an application's depot; nothing may be taken into it meanwhile. */
+export function depotLeaseKey(applicationId: string): string {
+  return `depot:${applicationId}`;
+}
+
+/** Who has a lease now, or null. */
+export async function findLeaseHolder(db: Db, key: string): Promise<string | null> {
+  const rows = await db.$queryRaw<{ holder: string }[]>`
+    select holder from leases where key = ${key} and expires_at >= now()`;
+  return rows[0]?.holder ?? null;
+}
+
+/** Jobs of an application that a worker has in hand, but for those of one kind. Who is put back has nothing in hand. */
+export function countJobsInHand(
+  db: Db,
+  applicationId: string,
+  { exceptKind }: { readonly exceptKind: string },
+): Promise<number> {
+  return db.job.count({
+    where: { applicationId, status: 'running', worker: { not: null }, kind: { not: exceptKind } },
+  });
+}
+
+/** Whether a job of this kind is waiting or under way for an application. */
+export async function hasUnfinishedJob(
+  db: Db,
+  applicationId: string,
+  kind: string,
+): Promise<boolean> {
+  const job = await db.job.findFirst({
+    where: { applicationId, kind, status: { in: ['queued', 'running'] } },
+    select: { id: true },
+  });
+  return job !== null;
+}

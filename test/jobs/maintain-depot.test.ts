@@ -1,0 +1,168 @@
+import { randomUUID } from 'node:crypto';
+import { readdir, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createHandlers } from '../../src/jobs/handlers.ts';
+import { beginUpkeep } from '../../src/jobs/start-upkeep.ts';
+import { startWorker, type Worker } from '../../src/jobs/worker.ts';
+import { depotLeaseKey } from '../../src/store/depot-upkeep.ts';
+import { acquireLeases, releaseLeases } from '../../src/store/leases.ts';
+import { createTransport } from '../../src/transport/transport.ts';
+import { startTestApi, type TestApi } from '../api/test-api.ts';
+import { tarGz } from '../depot/archive-builders.ts';
+import { git, noise } from '../depot/fixtures.ts';
+
+let api: TestApi;
+let worker: Worker;
+let applicationId = '';
+let applications = 0;
+let A = '';
+
+beforeAll(async () => {
+  api = await startTestApi();
+  const { config, database, depot, queue, log } = api.services;
+  const handlers = createHandlers({ config, database, depot, transport: createTransport() });
+  worker = startWorker({ database, queue, handlers, log, concurrency: 4 });
+});
+afterAll(async () => {
+  await worker.close();
+  await api.close();
+});
+beforeEach(async () => {
+  applications += 1;
+  const name = `shop${applications}`;
+  A = `/app/${name}`;
+  await api.call('PUT', `/app?app_name=${name}`);
+  const { db } = api.services.database;
+  applicationId = (await db.application.findUniqueOrThrow({ where: { name } })).id;
+});
+
+async function upload(name: string, size: number, seed: number): Promise<void> {
+  await api.call('PUT', `${A}/builds?build_name=${name}`);
+  const reply = await api.call('POST', `${A}/builds/${name}?file_type=tar.gz&wait=20`, {
+    body: tarGz([{ name: `bin/${name}`, content: noise(size, seed) }]),
+    headers: { 'content-type': 'application/octet-stream' },
+  });
+  expect([reply.status, reply.body.state]).toEqual([200, 'stored']);
+}
+
+const gitDir = (): string => join(api.dataDirectory, 'depot', `${applicationId}.git`);
+
+/** Makes everything in the depot two hours older, and what was done to it a day. */
+async function age(): Promise<void> {
+  const then = new Date(Date.now() - 2 * 3600 * 1000);
+  for (const name of await readdir(gitDir(), { recursive: true })) {
+    await utimes(join(gitDir(), name), then, then);
+  }
+}
+
+async function upkeepJobs() {
+  return await api.services.database.db.job.findMany({
+    where: { applicationId, kind: 'maintain_depot' },
+  });
+}
+
+describe('the upkeep of a depot', () => {
+  it('is started by itself after deletions, once, and keeps what rows need', async () => {
+    await upload('gone', 80_000, 1);
+    await upload('stays', 20_000, 2);
+    expect((await api.call('DELETE', `${A}/builds/gone`)).status).toBe(200);
+    await beginUpkeep(api.services);
+    expect(await upkeepJobs()).toEqual([]);
+    await age();
+    await Promise.all([beginUpkeep(api.services), beginUpkeep(api.services)]);
+    await waitUntil(async () => (await upkeepJobs()).every((job) => job.status === 'succeeded'));
+    const [job, ...more] = await upkeepJobs();
+    expect(more).toEqual([]);
+    expect(job?.result).toMatchObject({
+      packs_before: 2,
+      packs_after: 1,
+      restored_refs: 0,
+      missing: [],
+      pruned: true,
+    });
+    const { db } = api.services.database;
+    const { tree } = await db.package.findFirstOrThrow({ where: { build: { applicationId } } });
+    expect(await git(['ls-tree', '-r', '--name-only', tree], gitDir())).toBe('bin/stays');
+    expect(await git(['fsck', '--full', '--strict', '--no-dangling'], gitDir())).toBe('');
+    const download = await api.call('GET', `${A}/builds/stays/packages/master`);
+    expect(download.status).toBe(200);
+  });
+
+  it('waits while another job of the application is in hand', async () => {
+    await upload('one', 1000, 1);
+    const { db } = api.services.database;
+    const other = await db.job.create({
+      data: {
+        kind: 'store_build',
+        data: {},
+        username: 'admin',
+        applicationId,
+        status: 'running',
+        worker: 'another',
+        leaseExpiresAt: new Date(Date.now() + 600_000),
+      },
+    });
+    const job = await db.job.create({
+      data: { kind: 'maintain_depot', data: { applicationId }, username: 'muster', applicationId },
+    });
+    await api.services.queue.ring(job.id);
+    await waitUntil(
+      async () =>
+        (await db.job.findUnique({ where: { id: job.id } }))?.runAt.getTime() !==
+        job.runAt.getTime(),
+    );
+    expect(await db.job.findUnique({ where: { id: job.id } })).toMatchObject({ finishedAt: null });
+    await db.job.deleteMany({ where: { id: { in: [job.id, other.id] } } });
+  });
+
+  it('keeps an upload waiting while it deletes, and no longer', async () => {
+    const { database } = api.services;
+    const key = depotLeaseKey(applicationId);
+    const taken = await acquireLeases(database, [key], 'job:upkeep');
+    if (!('leases' in taken)) throw new Error('the lease is taken');
+    let isStored = false;
+    const uploading = upload('one', 1000, 1).then(() => {
+      isStored = true;
+    });
+    await sleep(1200);
+    expect(isStored).toBe(false);
+    await releaseLeases(database.db, 'job:upkeep', taken.leases);
+    await uploading;
+  });
+
+  it('does not keep an application from being deleted, and is done when that has happened', async () => {
+    await upload('one', 1000, 1);
+    const { db } = api.services.database;
+    const job = await db.job.create({
+      data: {
+        kind: 'maintain_depot',
+        data: { applicationId },
+        username: 'muster',
+        applicationId,
+        runAt: new Date(Date.now() + 500),
+      },
+    });
+    expect((await api.call('DELETE', A)).status).toBe(200);
+    await sleep(600);
+    await api.services.queue.ring(job.id);
+    await waitUntil(
+      async () => (await db.job.findUnique({ where: { id: job.id } }))?.status === 'succeeded',
+    );
+  });
+
+  it('does not mind what else lies in the folder', async () => {
+    const { queue, ...services } = api.services;
+    await writeFile(join(api.dataDirectory, 'depot', 'notes.git'), randomUUID());
+    await expect(beginUpkeep({ ...services, queue })).resolves.toBeUndefined();
+  });
+});
+
+async function waitUntil(condition: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error('it did not come true in 20 s');
+    await sleep(50);
+  }
+}
