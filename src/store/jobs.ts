@@ -36,9 +36,11 @@ export function listJobs(
   });
 }
 
-/** The jobs of an application that are not over. */
+/** The jobs of an application that are not over, but for the upkeep of its depot, which ends by itself. */
 export function countActiveJobs(db: Db, applicationId: string): Promise<number> {
-  return db.job.count({ where: { applicationId, status: { in: ['queued', 'running'] } } });
+  return db.job.count({
+    where: { applicationId, status: { in: ['queued', 'running'] }, kind: { not: 'maintain_depot' } },
+  });
 }
 
 /** How long a worker may be silent before its job is given to another one. */

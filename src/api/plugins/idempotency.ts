@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError, type ErrorCode } from '../../domain/errors.ts';
 import type { ServiceContext } from '../../services/context.ts';
@@ -50,7 +51,8 @@ export function addIdempotency(app: Api, context: ServiceContext): void {
     if (keyed === null) return;
     request.keyed = null;
     try {
-      if (isTransient(reply)) await abandonRequest(context, keyed);
+      // A stream can be sent only once; the routes that send one change nothing.
+      if (isTransient(reply) || payload instanceof Readable) await abandonRequest(context, keyed);
       else await keepReply(context, keyed, keptReply(reply, payload));
     } catch (error) {
       // What the request was for is done, and its caller must hear so.
