@@ -11,6 +11,8 @@ import { lockDataDirectory } from './embedded/data-directory-lock.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
 import { createHealthCheck, probeStorage } from './health.ts';
 import { createHandlers } from './jobs/handlers.ts';
+import { startObserver } from './jobs/observe-servers.ts';
+import { startUpkeep } from './jobs/start-upkeep.ts';
 import { startWorker, type Worker } from './jobs/worker.ts';
 import type { Metrics, MetricsPage } from './metrics/metrics.ts';
 import { createPrometheusMetrics } from './metrics/prometheus.ts';
@@ -99,21 +101,31 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
     startWorker: () => {
       if (worker !== null) return;
       const opened = createTransport({
-          ssh: { loginTimeoutMs: config.sshConnectTimeoutMs },
-          searchPath: config.searchPath,
-        });
+        ssh: { loginTimeoutMs: config.sshConnectTimeoutMs },
+        searchPath: config.searchPath,
+      });
       transport = opened;
       parts.add(() => opened.close());
+      const dependencies = { config, database, depot, transport: opened };
+      const intervalSeconds = config.observeIntervalSeconds;
+      if (intervalSeconds > 0) {
+        const observer = startObserver({ dependencies, log, intervalSeconds });
+        parts.add(() => observer.close());
+      }
       const started = startWorker({
         database,
         queue,
-        handlers: createHandlers({ config, database, depot, transport: opened }),
+        handlers: createHandlers(dependencies),
         log,
         concurrency: config.workerConcurrency,
+        listener,
+        retentionDays: config.jobRetentionDays,
         onJobEnded: metrics.jobEnded,
       });
       worker = started;
       parts.add(() => started.close());
+      const upkeep = startUpkeep({ database, depot, queue, log });
+      parts.add(() => upkeep.close());
     },
     drain: () => worker?.close() ?? Promise.resolve(),
     close: parts.close,
