@@ -43,6 +43,7 @@ export type NameKind =
 export const RESERVED_APPLICATION_NAMES = [
   'app',
   'apps',
+  'audit',
   'auth',
   'docs',
   'events',

@@ -15,7 +15,7 @@ const MAX_GLOB_LENGTH = 128;
 /** They are read with every request. */
 const MAX_ENTRIES = 1000;
 
-export const PermissionGlob = z
+const PermissionGlob = z
   .string()
   .min(1)
   .max(MAX_GLOB_LENGTH)

@@ -4,7 +4,6 @@ import type { Db } from '../store/database.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 
 export type AuditEvent = store.AuditEventRow;
-export type { AuditFilter } from '../store/audit-events.ts';
 
 /** Who is written down as having done it. */
 export type Actor = Omit<Caller, 'userId'>;

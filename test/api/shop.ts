@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import type { Answer, TestApi } from './test-api.ts';
 
 /** What servers the shop has, and on which of them its gitdeploy is initialized. */
-export const SHOP_SERVERS = ['web01', 'web02', 'db01'] as const;
+const SHOP_SERVERS = ['web01', 'web02', 'db01'] as const;
 
 /** Calls as the admin and expects it to go well. */
 export async function must(
