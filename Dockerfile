@@ -8,8 +8,9 @@ COPY . .
 RUN npm run build && npm prune --omit=dev
 
 FROM node:20-bookworm-slim
-# git keeps the depot; tini passes signals on and reaps what git leaves.
-RUN apt-get update && apt-get install -y --no-install-recommends git tini && rm -rf /var/lib/apt/lists/* \
+# git keeps the depot and pushes to git providers, for some of them by ssh; tini passes signals on and reaps what git
+# leaves; certificates are for git providers and downloads.
+RUN apt-get update && apt-get install -y --no-install-recommends git openssh-client tini ca-certificates && rm -rf /var/lib/apt/lists/* \
  && useradd --system --home-dir /var/lib/muster --create-home muster
 WORKDIR /muster
 COPY --from=build /muster/package.json ./

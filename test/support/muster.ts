@@ -14,6 +14,8 @@ export interface TestMuster {
   readonly url: string;
   readonly token: string;
   readonly dataDirectory: string;
+  /** Of its own processes, without PostgreSQL and the like. */
+  processIds(): number[];
   /** Everything that its processes wrote. */
   output(): string;
   /** Ends it cleanly and starts it again on the same data. The address may change. */
@@ -70,13 +72,16 @@ export async function startMuster(
     await directory.remove();
     throw error;
   }
-  const token = (await readFile(join(dataDirectory, 'admin-token'), 'utf8')).trim();
+  const token =
+    environment['MUSTER_ADMIN_TOKEN'] ??
+    (await readFile(join(dataDirectory, 'admin-token'), 'utf8')).trim();
   return {
     get url() {
       return processes[0]?.url ?? '';
     },
     token,
     dataDirectory,
+    processIds: () => processes.flatMap(({ child }) => child.pid ?? []),
     output: () => output,
     restart: async () => {
       await stop();
