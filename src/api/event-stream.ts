@@ -62,6 +62,8 @@ export async function sendEventStream(
     reply
       .header('content-type', 'text/event-stream; charset=utf-8')
       .header('cache-control', 'no-cache')
+      // Not kept for a next request: that would hold up a Muster that stops.
+      .header('connection', 'close')
       // A proxy that collects the reply first would make it anything but live.
       .header('x-accel-buffering', 'no')
       .send(stream)

@@ -8,7 +8,8 @@ import { createInProcessQueue } from '../../src/queue/in-process-queue.ts';
 import type { Queue } from '../../src/queue/queue.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import { listJobEvents } from '../../src/store/events.ts';
-import { findJob, insertJob, type JobRow } from '../../src/store/jobs.ts';
+import { findJob, insertJob, type JobRow, requestJobCancel } from '../../src/store/jobs.ts';
+import { type Listener, openListener } from '../../src/store/listener.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 
 const log = pino({ level: 'silent' });
@@ -17,11 +18,13 @@ const ID = '01a1fd52-2d04-74b1-bc48-c083174cf85f';
 describe('the worker', () => {
   let testDatabase: TestDatabase;
   let database: Database;
+  let listener: Listener;
   let queue: Queue;
   let worker: Worker | null = null;
   beforeAll(async () => {
     testDatabase = await createTestDatabase();
     database = openDatabase({ databaseUrl: testDatabase.databaseUrl });
+    listener = openListener(testDatabase.databaseUrl);
   });
   afterEach(async () => {
     await worker?.close();
@@ -29,6 +32,7 @@ describe('the worker', () => {
     worker = null;
   });
   afterAll(async () => {
+    await listener.close();
     await database.close();
     await testDatabase.drop();
   });
@@ -45,12 +49,15 @@ describe('the worker', () => {
     };
     const handlers: JobHandlers = {
       store_build: handler,
+      fetch_build: handler,
+      maintain_depot: handler,
       create_gitrepo: handler,
       initialize_gitdeploy: handler,
       deinitialize_gitdeploy: handler,
+      check_server: handler,
       run_deployment: handler,
     };
-    worker = startWorker({ database, queue, handlers, log, concurrency: 4 });
+    worker = startWorker({ database, queue, listener, handlers, log, concurrency: 4 });
   };
   const insert = (kind = 'create_gitrepo', data: unknown = { gitrepoId: ID }): Promise<JobRow> =>
     insertJob(database.db, { kind, data, username: 'admin', applicationId: null });
@@ -164,5 +171,90 @@ describe('the worker', () => {
     await dead(5);
     await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('failed');
     expect(runs).toBe(1);
+  });
+
+  it('never starts a job that was cancelled while it waited, though all its places are taken', async () => {
+    let runs = 0;
+    start(async (context) => {
+      runs += 1;
+      while (!context.signal.aborted) await sleep(10);
+      throw context.signal.reason;
+    });
+    const others = await Promise.all([1, 2, 3, 4].map(() => insert()));
+    for (const { id } of others) await queue.ring(id);
+    await expect.poll(() => runs).toBe(4);
+    const job = await insert();
+    await queue.ring(job.id);
+    await requestJobCancel(database.db, job.id);
+    await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('cancelled');
+    expect(runs).toBe(4);
+    expect(await findJob(database.db, job.id)).toMatchObject({
+      startedAt: null,
+      error: { code: 'cancelled' },
+    });
+    for (const { id } of others) await requestJobCancel(database.db, id);
+    for (const other of others) {
+      await expect.poll(() => statusOf(other), { timeout: 8000 }).toBe('cancelled');
+    }
+  });
+
+  it('ends a running job that is cancelled as cancelled, and cleans up after it', async () => {
+    let cleaned = 0;
+    start(
+      async (context) => {
+        while (!context.signal.aborted) await sleep(10);
+        throw new Error('torn off in the middle');
+      },
+      async () => {
+        cleaned += 1;
+      },
+    );
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job)).toBe('running');
+    await requestJobCancel(database.db, job.id);
+    await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('cancelled');
+    expect(cleaned).toBe(1);
+    const events = await listJobEvents(database.db, job.id);
+    expect(events.map((e) => e.kind)).toEqual(['job_cancelled']);
+  });
+
+  it('keeps its word to who cancelled a job that was just done, with its result and without cleaning up', async () => {
+    let cleaned = 0;
+    let finish = (): void => {};
+    const mayFinish = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    start(
+      async () => {
+        await mayFinish;
+        return succeeded({ stored: true });
+      },
+      async () => {
+        cleaned += 1;
+      },
+    );
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job)).toBe('running');
+    await requestJobCancel(database.db, job.id);
+    finish();
+    await expect.poll(() => statusOf(job)).toBe('cancelled');
+    expect((await findJob(database.db, job.id))?.result).toEqual({ stored: true });
+    expect(cleaned).toBe(0);
+  });
+
+  it('writes the events of a job in order, however many are told at once', async () => {
+    start(async (context) => {
+      await Promise.all(Array.from({ length: 500 }, (_, n) => context.emit('line', { n })));
+      return succeeded();
+    });
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job), { timeout: 8000 }).toBe('succeeded');
+    const events = await listJobEvents(database.db, job.id);
+    expect(events.slice(0, 500).map((e) => e.data)).toEqual(
+      Array.from({ length: 500 }, (_, n) => ({ n })),
+    );
   });
 });
