@@ -1,15 +1,16 @@
-import { toErrorBody } from '../domain/errors.ts';
+import { AppError, toErrorBody } from '../domain/errors.ts';
 import { parseGitUri } from '../domain/git-uri.ts';
 import {
   deleteUnusedGitrepo,
   findGitrepoById,
   findGitrepoRemote,
+  type GitrepoBranchRow,
   type GitrepoRow,
   setGitrepoUri,
 } from '../store/gitrepos.ts';
 import { openProvider } from '../transport/providers/open.ts';
 import type { JobDependencies } from './dependencies.ts';
-import { ensureBranch } from './gitrepo-branch.ts';
+import { beginBranch, ensureBranch } from './gitrepo-branch.ts';
 import { findRemote, toProviderAccess, withPatience } from './gitrepo-remote.ts';
 import type { JobContext, JobHandler } from './handler.ts';
 
@@ -27,10 +28,10 @@ export function createGitrepoHandler(dependencies: JobDependencies): JobHandler<
       const gitrepo = await findGitrepoById(database.db, gitrepoId);
       if (gitrepo === null) return { outcome: 'succeeded', result: { deleted: true } };
       const uri = gitrepo.uri ?? (await createAtProvider(dependencies, context, gitrepo));
-      const branch = gitrepo.existing
-        ? await findDefaultBranch(dependencies, context, gitrepo)
-        : FIRST_BRANCH;
-      const head = await ensureBranch(dependencies, gitrepo, branch, context.signal);
+      // What was just created is empty; that it cannot be reached by git yet must not undo it.
+      const head = gitrepo.existing
+        ? await adopt(dependencies, context, gitrepo)
+        : await beginBranch(dependencies, gitrepo, FIRST_BRANCH);
       await context.emit('gitrepo_created', {
         gitrepo: gitrepo.name,
         head_commit: head.headCommit,
@@ -40,7 +41,7 @@ export function createGitrepoHandler(dependencies: JobDependencies): JobHandler<
       }
       return {
         outcome: 'succeeded',
-        result: { gitrepo: gitrepo.name, branch, head_commit: head.headCommit, uri },
+        result: { gitrepo: gitrepo.name, branch: head.name, head_commit: head.headCommit, uri },
       };
     },
     failed: async (tx, { gitrepoId }) => {
@@ -76,22 +77,25 @@ async function createAtProvider(
   return uri;
 }
 
-/** An empty repository has none; then Muster begins its own. */
-async function findDefaultBranch(
+/** Takes in the branch that the repository's HEAD names. In an empty one Muster begins its own. */
+async function adopt(
   dependencies: JobDependencies,
   context: JobContext,
-  { id, applicationId }: GitrepoRow,
-): Promise<string> {
-  const remote = await findRemote(dependencies, id);
-  if (remote === null) return FIRST_BRANCH;
+  gitrepo: GitrepoRow,
+): Promise<GitrepoBranchRow> {
   const { depot } = dependencies;
   const { signal } = context;
+  const { id, applicationId } = gitrepo;
+  const remote = await findRemote(dependencies, id);
+  if (remote === null) return beginBranch(dependencies, gitrepo, FIRST_BRANCH);
   await depot.createRepository(applicationId);
   const { heads, defaultBranch } = await withPatience(signal, () =>
     depot.listRemoteHeads({ applicationId, remote, signal }),
   );
-  if (defaultBranch !== null && heads.has(defaultBranch)) return defaultBranch;
-  return heads.has(FIRST_BRANCH) ? FIRST_BRANCH : ([...heads.keys()].sort()[0] ?? FIRST_BRANCH);
+  const branch = [defaultBranch, FIRST_BRANCH, ...[...heads.keys()].sort()].find(
+    (name) => name !== null && heads.has(name),
+  );
+  return ensureBranch(dependencies, gitrepo, branch ?? FIRST_BRANCH, signal);
 }
 
 /**
@@ -108,13 +112,19 @@ async function pushFirstCommit(
   try {
     const remote = await findRemote(dependencies, gitrepo.id);
     if (remote === null) return;
-    await dependencies.depot.pushCommit({
+    const outcome = await dependencies.depot.pushCommit({
       applicationId: gitrepo.applicationId,
       remote,
       branch: FIRST_BRANCH,
       commit,
       signal,
     });
+    if (outcome === 'moved') {
+      throw new AppError(
+        'gitrepo_diverged',
+        `Its branch \`${FIRST_BRANCH}\` has commits already, which the provider may make by a template. Delete this gitrepo and create it again with \`existing=true\` and \`uri=${remote.uri}\`.`,
+      );
+    }
   } catch (error) {
     signal.throwIfAborted();
     const { code, message } = toErrorBody(error);

@@ -20,7 +20,7 @@ const NEVER_ABORTED = new AbortController().signal;
 
 /**
  * Finds a branch of a gitrepo, or begins it: at the head that the branch has at the provider, with its history; or, if
- * it is nowhere yet, with a first commit without files, which is the same however often and by whomever it is made.
+ * it is nowhere yet, as `beginBranch` does.
  * @throws {AppError} `gitprovider_refused`, `gitprovider_unreachable`, `host_key_changed`
  */
 export async function ensureBranch(
@@ -38,23 +38,49 @@ export async function ensureBranch(
     remote === null
       ? null
       : await fetchHead(dependencies, { gitrepo, branch, remote, known: null, signal });
-  const head = adopted ?? (await makeFirstCommit(dependencies, gitrepo));
-  await depot.keepHead({
-    applicationId: gitrepo.applicationId,
-    gitrepoId: gitrepo.id,
-    branch,
-    commit: head.commit,
+  return adopted === null
+    ? beginBranch(dependencies, gitrepo, branch)
+    : recordBranch(dependencies, gitrepo, branch, adopted);
+}
+
+/**
+ * Begins a branch with a first commit without files, which is the same however often and by whomever it is made.
+ * Whether it is at the provider is not looked at.
+ */
+export async function beginBranch(
+  dependencies: RemoteDependencies,
+  gitrepo: BranchOwner,
+  branch: string,
+): Promise<GitrepoBranchRow> {
+  const { applicationId, name, createdAt } = gitrepo;
+  const { depot } = dependencies;
+  await depot.createRepository(applicationId);
+  const commit = await depot.commitTree({
+    applicationId,
+    tree: EMPTY_TREE,
+    parent: null,
+    message: `Begin ${name}\n`,
+    author: COMMIT_AUTHOR,
+    date: createdAt,
   });
+  return recordBranch(dependencies, gitrepo, branch, { commit, tree: EMPTY_TREE });
+}
+
+async function recordBranch(
+  { database, depot }: RemoteDependencies,
+  { id: gitrepoId, applicationId, name }: BranchOwner,
+  branch: string,
+  head: Head,
+): Promise<GitrepoBranchRow> {
+  await depot.keepHead({ applicationId, gitrepoId, branch, commit: head.commit });
   await insertBranch(database.db, {
-    gitrepoId: gitrepo.id,
+    gitrepoId,
     name: branch,
     headCommit: head.commit,
     headTree: head.tree,
   });
-  const made = await findBranch(database.db, gitrepo.id, branch);
-  if (made === null) {
-    throw new AppError('conflict', `Gitrepo \`${gitrepo.name}\` was deleted meanwhile.`);
-  }
+  const made = await findBranch(database.db, gitrepoId, branch);
+  if (made === null) throw new AppError('conflict', `Gitrepo \`${name}\` was deleted meanwhile.`);
   return made;
 }
 
@@ -95,19 +121,4 @@ export async function fetchHead(
         depot.fetchBranch({ applicationId, remote, branch, signal }),
       );
   return { commit: fetched, tree: await depot.treeOf(applicationId, fetched) };
-}
-
-async function makeFirstCommit(
-  { depot }: RemoteDependencies,
-  { applicationId, name, createdAt }: BranchOwner,
-): Promise<Head> {
-  const commit = await depot.commitTree({
-    applicationId,
-    tree: EMPTY_TREE,
-    parent: null,
-    message: `Begin ${name}\n`,
-    author: COMMIT_AUTHOR,
-    date: createdAt,
-  });
-  return { commit, tree: EMPTY_TREE };
 }
