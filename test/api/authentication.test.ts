@@ -113,9 +113,9 @@ describe('permissions', () => {
     expect(await call('GET', '/server')).toBe(403);
   });
 
-  it('hide the jobs of others', async () => {
+  it('hide the jobs of others in applications that are not theirs to read', async () => {
     const job = (await api.call('PUT', '/app/shop/gitrepos?name=r')).body.job.job_id;
-    const authorization = `Bearer ${await as('stranger', { '*': 'read/write' })}`;
+    const authorization = `Bearer ${await as('stranger', { '*': 'read/write', shop: '' })}`;
     const hidden = await api.call('GET', `/job/${job}`, { headers: { authorization } });
     expect(hidden.status).toBe(404);
     const list = await api.call('GET', '/job', { headers: { authorization } });
