@@ -1,6 +1,8 @@
 import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
+import { ZipArchive } from 'archiver';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openDepot } from '../../src/depot/depot.ts';
 import type { ArchiveType } from '../../src/domain/archive-entry.ts';
@@ -221,6 +223,35 @@ describe('a build', () => {
     const build = await ingest(bytes, 'zip');
     expect(build).toMatchObject({ files: 2, bytes: 301_000 });
   });
+
+  it('can be a zip64, with its modes and links', async () => {
+    const archive = new ZipArchive({ forceZip64: true });
+    archive.append('#!/bin/sh\n', { name: 'bin/run', mode: 0o755 });
+    archive.append(noise(100_000), { name: 'large' });
+    archive.symlink('link', 'bin/run');
+    const [bytes] = await Promise.all([buffer(archive), archive.finalize()]);
+    // The record that only a zip64 has.
+    expect(bytes.includes('PK\x06\x06', 0, 'latin1')).toBe(true);
+    const build = await ingest(bytes, 'zip');
+    expect(await modesAndPaths(build.tree)).toEqual([
+      '100755 bin/run',
+      '100644 large',
+      '120000 link',
+    ]);
+    expect(build.bytes).toBe(10 + 100_000 + 7);
+  });
+
+  it.each(['zip', 'tar.gz'] as const)(
+    'keeps names in any script as they are in a %s, and tells those that some systems take for one',
+    async (fileType) => {
+      const names = ['\u{1f680}/Ελλάδα', 'u\u0308.txt', 'ü.txt', '日本語.txt', 'Ø', 'ß', 'SS'];
+      const entries = names.map((name) => ({ name, content: name }));
+      const build = await ingest(fileType === 'zip' ? zip(entries) : tarGz(entries), fileType);
+      const paths = (await modesAndPaths(build.tree)).map((line) => line.slice(7));
+      expect(paths.toSorted()).toEqual(names.toSorted());
+      expect(build.caseCollisions).toEqual([['ü.txt', 'u\u0308.txt'].toSorted()]);
+    },
+  );
 
   it('has a file over the streaming threshold byte by byte', async () => {
     const large = noise(20 * 1024 ** 2);
