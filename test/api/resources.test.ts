@@ -211,7 +211,7 @@ describe('gitrepos and gitdeploys', () => {
     });
     expect((await put(`${A}/gitrepo?name=repo2`)).status).toBe(202);
     expect((await api.call('GET', `${A}/gitrepo`)).body.gitrepos).toEqual(['repo1', 'repo2']);
-    expect((await put(`${A}/gitrepos?name=repo3&existing=false&gitprovider=gp1`)).status).toBe(400);
+    expect((await put(`${A}/gitrepos?name=repo3&existing=false&gitprovider=gp1`)).status).toBe(404);
   });
 
   it("take the seed's complex gitdeploy as it is written there", async () => {
