@@ -124,7 +124,7 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
       });
       worker = started;
       parts.add(() => started.close());
-      const upkeep = startUpkeep({ database, depot, queue, log });
+      const upkeep = startUpkeep({ config, database, depot, queue, log });
       parts.add(() => upkeep.close());
     },
     drain: () => worker?.close() ?? Promise.resolve(),

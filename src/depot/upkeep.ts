@@ -111,13 +111,13 @@ export async function maintainRepository(
   const replaced = before.filter(
     ({ name, modifiedMs }) => !fresh.has(name) && modifiedMs < begunAt - o.graceMs,
   );
-  let isPruned = false;
+  const outcome = { isPruned: false };
   await o.whileQuiet(async (isStillQuiet) => {
     const leaving = new Set(replaced.map(({ name }) => name));
     if (!(await isCompleteWithout(folder, { ...o, gitDir, leaving }))) return;
-    isPruned = await removePacks(gitDir, replaced, isStillQuiet);
+    outcome.isPruned = await removePacks(gitDir, replaced, isStillQuiet);
   });
-  if (isPruned) {
+  if (outcome.isPruned) {
     await pruneLoose(folder, { ...o, gitDir });
     await unlink(join(gitDir, GARBAGE_MARK)).catch(() => {});
   }
@@ -129,7 +129,7 @@ export async function maintainRepository(
     bytesBefore: sumBytes(before),
     bytesAfter: sumBytes(after),
     ...kept,
-    isPruned,
+    ...outcome,
   };
 }
 

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -66,6 +66,26 @@ export async function spoolUpload(source: Readable, options: SpoolOptions): Prom
     await discard();
     throw error instanceof AppError ? error : translate(error);
   }
+}
+
+/** An upload that nobody has written to for so long has lost its sender, if no job has it. */
+const ABANDONED_MS = 24 * 3600 * 1000;
+
+/** Removes uploads that a crash has left behind. @param awaited those that jobs are yet to take */
+export async function discardAbandoned(
+  directory: string,
+  awaited: ReadonlySet<string>,
+): Promise<number> {
+  const names = await readdir(directory).catch(() => []);
+  let discarded = 0;
+  for (const name of names.filter((each) => !awaited.has(each))) {
+    const path = join(directory, name);
+    const found = await stat(path).catch(() => null);
+    if (found === null || Date.now() - found.mtimeMs < ABANDONED_MS) continue;
+    await rm(path, { force: true });
+    discarded += 1;
+  }
+  return discarded;
 }
 
 /** Removes what was spooled under a prefix by whoever cannot do it any more. */

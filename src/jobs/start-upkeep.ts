@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
 import type { Depot } from '../depot/depot.ts';
+import { discardAbandoned, uploadsDirectory } from '../depot/upload-spool.ts';
 import type { Queue } from '../queue/queue.ts';
 import { findApplicationById, lockApplication } from '../store/applications.ts';
 import type { Database } from '../store/database.ts';
-import { hasUnfinishedJob } from '../store/depot-upkeep.ts';
+import { hasUnfinishedJob, listAwaitedUploads } from '../store/depot-upkeep.ts';
 import { insertJob } from '../store/jobs.ts';
 import { MAINTAIN_DEPOT, UPKEEP_GRACE_MS } from './maintain-depot.ts';
 
@@ -12,6 +14,7 @@ const INTERVAL_MS = 600_000;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export interface UpkeepOptions {
+  readonly config: Config;
   readonly database: Database;
   readonly depot: Depot;
   readonly queue: Queue;
@@ -23,7 +26,7 @@ export interface Upkeep {
   close(): Promise<void>;
 }
 
-/** Looks every ten minutes which depots need to be maintained, and starts a job for each. */
+/** Looks every ten minutes which depots need to be maintained, starts a job for each, and clears the spool. */
 export function startUpkeep(options: UpkeepOptions): Upkeep {
   let looking: Promise<void> | null = null;
   const timer = setInterval(() => {
@@ -43,8 +46,12 @@ export function startUpkeep(options: UpkeepOptions): Upkeep {
   };
 }
 
-/** Starts a job for each depot that needs it and has none. */
-export async function beginUpkeep({ database, depot, queue, log }: UpkeepOptions): Promise<void> {
+/** Starts a job for each depot that needs it and has none, and removes uploads that a crash left behind. */
+export async function beginUpkeep(options: UpkeepOptions): Promise<void> {
+  const { config, database, depot, queue, log } = options;
+  const awaited = await listAwaitedUploads(database.db);
+  const discarded = await discardAbandoned(uploadsDirectory(config.dataDirectory), awaited);
+  if (discarded > 0) log.info({ discarded }, 'abandoned uploads removed');
   const needy = await depot.listUpkeepNeeds({ graceMs: UPKEEP_GRACE_MS });
   for (const applicationId of needy.filter((id) => UUID.test(id))) {
     const job = await database.transaction(async (tx) => {

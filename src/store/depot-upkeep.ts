@@ -64,6 +64,14 @@ export function countJobsInHand(
   });
 }
 
+/** The files in the spool that jobs are yet to take. */
+export async function listAwaitedUploads(db: Db): Promise<Set<string>> {
+  const rows = await db.$queryRaw<{ file: string | null }[]>`
+    select data->>'upload' as file from jobs
+     where kind = 'store_build' and status in ('queued', 'running')`;
+  return new Set(rows.flatMap(({ file }) => file ?? []));
+}
+
 /** Whether a job of this kind is waiting or under way for an application. */
 export async function hasUnfinishedJob(
   db: Db,

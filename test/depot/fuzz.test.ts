@@ -41,9 +41,9 @@ async function fuzz(): Promise<Summary> {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
   let last = '';
-  let isHanging = false;
+  const watch = { isHanging: false };
   const giveUp = (): void => {
-    isHanging = true;
+    watch.isHanging = true;
     child.kill('SIGKILL');
   };
   let timer = setTimeout(giveUp, INPUT_LIMIT_MS);
@@ -54,7 +54,7 @@ async function fuzz(): Promise<Summary> {
   }
   const code = await ended;
   clearTimeout(timer);
-  if (isHanging) throw new Error(`input ${last} of seed ${SEED} never ends`);
+  if (watch.isHanging) throw new Error(`input ${last} of seed ${SEED} never ends`);
   if (code !== 0) throw new Error(`the probe died with ${code} at input ${last} of seed ${SEED}`);
   return JSON.parse(last);
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readdir, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -152,10 +152,27 @@ describe('the upkeep of a depot', () => {
     );
   });
 
+  it('removes uploads that a crash left behind a day ago, but none that a job is yet to take', async () => {
+    const uploads = join(api.dataDirectory, 'uploads');
+    await mkdir(uploads, { recursive: true });
+    const names = ['abandoned', 'fetch-abandoned', 'awaited', 'young'];
+    for (const name of names) await writeFile(join(uploads, name), '');
+    const then = new Date(Date.now() - 25 * 3600 * 1000);
+    for (const name of names.slice(0, 3)) await utimes(join(uploads, name), then, then);
+    const { db } = api.services.database;
+    const data = { buildId: randomUUID(), upload: 'awaited', packageMapId: null };
+    const runAt = new Date(Date.now() + 3_600_000);
+    const job = await db.job.create({
+      data: { kind: 'store_build', data, username: 'admin', applicationId, runAt },
+    });
+    await beginUpkeep(api.services);
+    expect((await readdir(uploads)).sort()).toEqual(['awaited', 'young']);
+    await db.job.delete({ where: { id: job.id } });
+  });
+
   it('does not mind what else lies in the folder', async () => {
-    const { queue, ...services } = api.services;
     await writeFile(join(api.dataDirectory, 'depot', 'notes.git'), randomUUID());
-    await expect(beginUpkeep({ ...services, queue })).resolves.toBeUndefined();
+    await expect(beginUpkeep(api.services)).resolves.toBeUndefined();
   });
 });
 

@@ -93,7 +93,7 @@ export function parseAllowList(text: string): AllowList {
 const HOST_NAME = /^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$/;
 
 /** How a host name is compared: in lower case, without the dot that may end it. */
-export function canonicalHost(host: string): string {
+function canonicalHost(host: string): string {
   return host.toLowerCase().replace(/\.$/, '');
 }
 
