@@ -213,7 +213,7 @@ export function followDeployment(
 }
 
 /** What the end of an action looks like, for who waits for it. */
-export function isSettled(action: 'cancel' | 'pause', status: DeploymentStatus): boolean {
+function isSettled(action: 'cancel' | 'pause', status: DeploymentStatus): boolean {
   if (isFinal(deploymentLifecycle, status)) return true;
   return action === 'pause' && nextStatus(deploymentLifecycle, status, 'pause') === null;
 }

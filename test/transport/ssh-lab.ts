@@ -64,7 +64,7 @@ export async function requireSshFleet(): Promise<boolean> {
 }
 
 /** Whether a process of this machine is there. */
-export async function isRunning(pid: number): Promise<boolean> {
+async function isRunning(pid: number): Promise<boolean> {
   return await access(`/proc/${pid}`).then(
     () => true,
     () => false,

@@ -6,7 +6,7 @@ import type { Connection } from '../../../src/transport/connection.ts';
 import { runOperation } from '../../../src/transport/run-operation.ts';
 
 /** Where the gitdeploy of these tests is. */
-export const CLONE = '/opt/app';
+const CLONE = '/opt/app';
 const TIMEOUT_MS = 30_000;
 
 /** How states are run on one server. */
