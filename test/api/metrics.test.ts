@@ -31,6 +31,19 @@ describe('GET /metrics', () => {
     expect(answer.headers['content-type']).toMatch(/^text\/plain; version=0\.0\.4/);
   });
 
+  it.each([
+    [{ _global: 'read' }, 200],
+    [{ '*': 'read/write' }, 403],
+  ])('answers a user with the permissions %j by %i', async (apps, status) => {
+    const [username, password] = [`user-${status}`, 'a password of the tests'];
+    await api.call('PUT', `/global/users?username=${username}`, {
+      body: { password, permissions: { apps, actions: {}, servers: [] } },
+    });
+    const { body } = await api.call('POST', '/global/tokens', { body: { username, password } });
+    const answer = await api.call('GET', '/metrics', { headers: { 'auth-token': body.token } });
+    expect(answer.status).toBe(status);
+  });
+
   it('counts requests by method, route pattern and status, with their duration', async () => {
     await api.call('GET', '/app/widgets');
     await api.call('GET', '/app/widgets');
