@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { zip } from '../depot/archive-builders.ts';
@@ -36,6 +36,8 @@ describe('the examples of the published API document', () => {
   // Everything that the examples take for granted, on folders that stand for servers.
   beforeAll(async () => {
     directory = await makeTemporaryDirectory();
+    // Else PostgreSQL's account could not reach the data directory, and its files would go elsewhere and stay there.
+    await chmod(directory.path, 0o755);
     muster = startProgram('dist/workers/embedded.js', {
       MUSTER_DATA_DIR: join(directory.path, 'data'),
       MUSTER_ADMIN_TOKEN: TOKEN,
