@@ -5,8 +5,8 @@ import type { JobDependencies } from './dependencies.ts';
 import { runDeploymentHandler } from './deployment/run-deployment.ts';
 import { fetchBuildHandler } from './fetch-build.ts';
 import type { JobHandlers } from './handler.ts';
-import { maintainDepotHandler } from './maintain-depot.ts';
 import { initializeGitdeployHandler } from './initialize-gitdeploy.ts';
+import { maintainDepotHandler } from './maintain-depot.ts';
 import { storeBuildHandler } from './store-build.ts';
 
 /** One handler for each kind of job; the type checker refuses a kind without one. */

@@ -50,7 +50,9 @@ describe('jobs', () => {
     await silence();
     const second = await claim('second');
     expect(await renewClaim(database.db, first)).toBe(false);
-    expect(await finishJob(database.db, first, { status: 'succeeded', result: 'stale' })).toBeNull();
+    expect(
+      await finishJob(database.db, first, { status: 'succeeded', result: 'stale' }),
+    ).toBeNull();
     expect(await releaseClaim(database.db, first, 0)).toBe(false);
     expect(await finishJob(database.db, second, { status: 'succeeded', result: 'true' })).toBe(
       'succeeded',

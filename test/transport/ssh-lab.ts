@@ -62,11 +62,3 @@ export async function requireSshFleet(): Promise<boolean> {
   process.stderr.write(`Skipped: ${reason}\n`);
   return false;
 }
-
-/** Whether a process of this machine is there. */
-async function isRunning(pid: number): Promise<boolean> {
-  return await access(`/proc/${pid}`).then(
-    () => true,
-    () => false,
-  );
-}
