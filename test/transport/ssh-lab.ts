@@ -1,4 +1,3 @@
-import { access } from 'node:fs/promises';
 import {
   type SshFleet,
   type SshFleetOptions,
