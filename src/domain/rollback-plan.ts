@@ -24,8 +24,8 @@ export interface DeployedBatch<Step extends DeployedStep = DeployedStep> {
 export interface PresentState {
   readonly serverId: string;
   readonly gitdeployId: string;
-  /** The deployment that brought it. */
-  readonly deploymentId: string | null;
+  /** True if it is still what the deployment has brought. */
+  readonly isOurs: boolean;
   readonly deployedCommit: string;
 }
 
@@ -62,7 +62,6 @@ export interface RollbackPlan {
  * soon, and it never works on two batches at once either.
  */
 export function planRollback(
-  deploymentId: string,
   batches: readonly DeployedBatch[],
   present: readonly PresentState[],
 ): RollbackPlan {
@@ -72,7 +71,7 @@ export function planRollback(
     const state = stateOf.get(`${step.serverId}:${step.gitdeployId}`);
     const { fromCommit, toCommit, fromBuildId, ...names } = step;
     if (fromCommit === null || toCommit === null) return [];
-    if (state?.deploymentId !== deploymentId) {
+    if (state?.isOurs !== true) {
       if (step.status === 'succeeded') {
         leftAlone.push({ server: step.serverName, gitdeploy: step.gitdeployName });
       }

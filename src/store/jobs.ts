@@ -39,7 +39,11 @@ export function listJobs(
 /** The jobs of an application that are not over, but for the upkeep of its depot, which ends by itself. */
 export function countActiveJobs(db: Db, applicationId: string): Promise<number> {
   return db.job.count({
-    where: { applicationId, status: { in: ['queued', 'running'] }, kind: { not: 'maintain_depot' } },
+    where: {
+      applicationId,
+      status: { in: ['queued', 'running'] },
+      kind: { not: 'maintain_depot' },
+    },
   });
 }
 

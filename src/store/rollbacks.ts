@@ -9,7 +9,7 @@ import {
   moveDeployment,
   reopenWork,
 } from './deployments.ts';
-import { findInstallations } from './installations.ts';
+import { findInstallations, type InstallationRow } from './installations.ts';
 
 /**
  * Turns a deployment round: what it has left open is closed, and the steps that take it back are stored, once for
@@ -29,14 +29,16 @@ export async function openRollback(
     serverIds: [...new Set(steps.map((s) => s.serverId))],
     gitdeployIds: [...new Set(steps.map((s) => s.gitdeployId))],
   });
-  const plan = planRollback(id, deployment.batches, present);
+  const isOurs = await ownership(tx, deployment, present);
+  const plan = planRollback(
+    deployment.batches,
+    present.map((i) => ({ ...i, isOurs: isOurs(i) })),
+  );
   if (deployment.rollbackBatches.length === 0) {
     await insertRollback(tx, deployment, await withPresentBuilds(tx, plan.batches));
   } else {
     await reopenWork(tx, id, 'rollback');
-    const ours = new Set(
-      present.filter((i) => i.deploymentId === id).map((i) => `${i.serverId}:${i.gitdeployId}`),
-    );
+    const ours = new Set(present.filter(isOurs).map((i) => `${i.serverId}:${i.gitdeployId}`));
     // What another deployment has changed since is not for this one to take away.
     const gone = deployment.rollbackBatches
       .flatMap((b) => b.steps)
@@ -53,6 +55,37 @@ export async function openRollback(
     data: { pauseRequestedAt: null, cancelRequestedAt: null },
   });
   return plan;
+}
+
+/**
+ * Says whether a server has what a deployment brought: by this deployment, or as the same tree again, as after a later
+ * deployment that was taken back.
+ */
+async function ownership(
+  tx: Db,
+  deployment: DeploymentRow,
+  present: readonly InstallationRow[],
+): Promise<(installation: InstallationRow) => boolean> {
+  const commits = [...new Set(present.map((i) => i.deployedCommit))];
+  const rows = await tx.deploymentCommit.findMany({
+    where: { commit: { in: commits } },
+    select: { commit: true, tree: true },
+    distinct: ['commit'],
+  });
+  const treeOf = new Map(rows.map(({ commit, tree }) => [commit, tree]));
+  const trees = new Map(deployment.commits.map(({ commit, tree }) => [commit, tree]));
+  const brought = new Map(
+    deployment.batches.flatMap((b) =>
+      b.steps
+        .filter((s) => s.status === 'succeeded')
+        .map((s) => [`${s.serverId}:${s.gitdeployId}`, trees.get(s.toCommit ?? '')] as const),
+    ),
+  );
+  return ({ serverId, gitdeployId, deploymentId, deployedCommit }) => {
+    if (deploymentId === deployment.id) return true;
+    const tree = brought.get(`${serverId}:${gitdeployId}`);
+    return tree !== undefined && tree === treeOf.get(deployedCommit);
+  };
 }
 
 /** Builds may have been deleted since; what was made of them is still in the history of the gitrepo. */

@@ -32,7 +32,7 @@ export interface ControlLab {
 }
 
 export const SERVERS = ['s0', 's1', 's2', 's3'] as const;
-export const BUILDS = ['b1', 'b2', 'b3'] as const;
+const BUILDS = ['b1', 'b2', 'b3'] as const;
 
 /** Two rolling slices of two servers; a gate in prepull, notes and a switch for failures in postpull. */
 export async function startControlLab(): Promise<ControlLab> {

@@ -205,8 +205,9 @@ describe('the worker', () => {
         while (!context.signal.aborted) await sleep(10);
         throw new Error('torn off in the middle');
       },
-      async () => {
+      () => {
         cleaned += 1;
+        return Promise.resolve();
       },
     );
     const job = await insert();
@@ -230,8 +231,9 @@ describe('the worker', () => {
         await mayFinish;
         return succeeded({ stored: true });
       },
-      async () => {
+      () => {
         cleaned += 1;
+        return Promise.resolve();
       },
     );
     const job = await insert();

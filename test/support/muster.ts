@@ -20,6 +20,10 @@ export interface TestMuster {
   output(): string;
   /** Ends it cleanly and starts it again on the same data. The address may change. */
   restart(): Promise<void>;
+  /** Kills every worker of its own as `kill -9` does; what they did is left as it stands. */
+  killWorkers(): Promise<void>;
+  /** Starts one more worker. */
+  startWorker(): Promise<void>;
   /** Ends everything. @throws if a process did not end cleanly */
   close(): Promise<void>;
 }
@@ -86,6 +90,23 @@ export async function startMuster(
     restart: async () => {
       await stop();
       await start();
+    },
+    killWorkers: async () => {
+      const workers = processes.filter(({ url }) => url === '');
+      processes = processes.filter(({ url }) => url !== '');
+      await Promise.all(
+        workers.map(async ({ child }) => {
+          const ended = once(child, 'exit');
+          child.kill('SIGKILL');
+          await ended;
+        }),
+      );
+    },
+    startWorker: async () => {
+      const worker = await startProcess('dist/workers/worker.js', settings, (text) => {
+        output += text;
+      });
+      processes.push(worker);
     },
     close: async () => {
       try {

@@ -216,7 +216,10 @@ async function settleAction(
       ...(now === null ? {} : { job: toJobSummary(now) }),
     };
   }
-  if (job === null) return toDeployment(deployment);
+  if (job === null) {
+    reply.code(202);
+    return toDeployment(deployment);
+  }
   const settled = await settleJob(context, reply, { job, waitSeconds: seconds });
   const current = settled.isDone
     ? await service.getDeployment(context, application, id)
