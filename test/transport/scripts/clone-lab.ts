@@ -68,8 +68,16 @@ export function gitLine(directory: string, ...args: string[]): string {
 /** Make an upstream in an empty directory. */
 export function makeUpstream(directory: string): Upstream {
   git(directory, ['init', '-q', '--bare']);
-  const hash = (content: string | Buffer): string =>
+  const known = new Map<string, string>();
+  const write = (content: string | Buffer): string =>
     git(directory, ['hash-object', '-w', '--stdin'], content).toString().trim();
+  // Most files of a test's commits are in several of them.
+  const hash = (content: string | Buffer): string => {
+    if (typeof content !== 'string') return write(content);
+    const id = known.get(content) ?? write(content);
+    known.set(content, id);
+    return id;
+  };
   let count = 0;
   return {
     directory,
