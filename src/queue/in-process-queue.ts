@@ -2,7 +2,8 @@ import type { Queue } from './queue.ts';
 
 /** The queue of the embedded mode: a list in the memory of the one process. */
 export function createInProcessQueue(): Queue {
-  const waiting: string[] = [];
+  // A job that is rung for twice while it waits is looked at once.
+  const waiting = new Set<string>();
   const timers = new Set<NodeJS.Timeout>();
   const running = new Set<Promise<void>>();
   let work: ((jobId: string) => Promise<void>) | null = null;
@@ -11,8 +12,9 @@ export function createInProcessQueue(): Queue {
 
   const start = (): void => {
     while (!closed && work !== null && running.size < concurrency) {
-      const jobId = waiting.shift();
+      const [jobId] = waiting;
       if (jobId === undefined) return;
+      waiting.delete(jobId);
       const run = work(jobId)
         // What failed stands in the job's row; the queue goes on with the next one.
         .catch(() => {})
@@ -29,7 +31,7 @@ export function createInProcessQueue(): Queue {
       if (closed) return Promise.resolve();
       const timer = setTimeout(() => {
         timers.delete(timer);
-        waiting.push(jobId);
+        waiting.add(jobId);
         start();
       }, delayMs);
       timers.add(timer);
