@@ -256,8 +256,8 @@ describe('a census of 10,000 pairs', () => {
     }
     expect(leaves).toBe(COUNT * COUNT);
     expect(tookMs).toBeLessThan(5000);
-    // The answer has 2.4 MB; as objects its rows alone would take ten times that.
-    expect(growth).toBeLessThan(100 * 1024 ** 2);
+    // The answer has 2 MB; measured was a growth of 19 MB, with what this test reads of it and no collection forced.
+    expect(growth).toBeLessThan(60 * 1024 ** 2);
   });
 
   it('is the one that the application shows, and is not sent again to who has it', async () => {
