@@ -98,7 +98,8 @@ export async function forgetArchive(
 ): Promise<void> {
   await failStoringBuild(tx, buildId, error);
   const build = await findBuildById(tx, buildId);
-  if (build !== null) await depot.deleteBuild(build.applicationId, buildId);
+  // A build that got stored before something else went wrong keeps what it has.
+  if (build?.state === 'failed') await depot.deleteBuild(build.applicationId, buildId);
 }
 
 async function cutPackages(
