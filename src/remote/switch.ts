@@ -114,8 +114,16 @@ fi
 tip=$(git rev-parse -q --verify "refs/heads/$branch") || tip=none
 on_branch=false
 [ "$(git symbolic-ref -q HEAD)" != "refs/heads/$branch" ] || on_branch=true
+# What Muster put here itself is no change made here, even where the target does not come after it: then commits that
+# this server has were lost elsewhere, as when a backup is restored. They stay as refs/muster/kept.
+is_ours=false
+[ "$(git rev-parse -q --verify refs/muster/deployed)" != "$from" ] || is_ours=true
 contains_target=false
-! git merge-base --is-ancestor "$target" "$from" || contains_target=true
+if [ "$from" = "$target" ]; then
+  contains_target=true
+elif [ "$is_ours" = false ] && git merge-base --is-ancestor "$target" "$from"; then
+  contains_target=true
+fi
 
 # finish STATE RESULT LOCAL
 finish() {
@@ -187,7 +195,7 @@ fi
 
 if [ "$contains_target" = true ]; then
   result=$from
-elif [ "$local" = "$from" ] && git merge-base --is-ancestor "$from" "$target"; then
+elif [ "$local" = "$from" ] && { [ "$is_ours" = true ] || git merge-base --is-ancestor "$from" "$target"; }; then
   result=$target
 else
   # In a repository of its own whose work tree holds no files: git writes only those that the merge makes.

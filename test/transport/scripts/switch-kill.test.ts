@@ -57,7 +57,19 @@ async function runAndKill(
   child.stdin.on('error', () => undefined);
   child.stdin.end(input);
   await once(child, 'close');
+  // The others of its group die in the same moment, but not in the same instant.
+  await expect
+    .poll(() => groupExists(child.pid ?? 0), { timeout: 10_000, interval: 5 })
+    .toBe(false);
   return (await readFile(counter, 'utf8')).length >= kill.at;
+}
+
+function groupExists(leader: number): boolean {
+  try {
+    return process.kill(-leader, 0);
+  } catch {
+    return false;
+  }
 }
 
 describe('a script that is killed at any git command', () => {

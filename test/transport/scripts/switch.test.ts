@@ -42,6 +42,25 @@ describe('switch', () => {
     expect(snapshot(lab.path)).toBe(before);
   });
 
+  it('takes what Muster put there for no change made there, also when its history was lost elsewhere', async () => {
+    const one = lab.upstream.commit({ a: '1\n', b: '1\n' });
+    await lab.initialize(one);
+    const lost = lab.upstream.commit({ a: 'lost\n', b: '1\n' }, one);
+    await lab.deploy(lost, one);
+    // As after a restored backup: the next commit comes after `one` and does not know of `lost`.
+    const two = lab.upstream.commit({ a: '1\n', b: '2\n' }, one);
+    expect(await lab.deploy(two, one)).toMatchObject({
+      state: 'switched',
+      head: two,
+      localCommit: null,
+      kept: [`refs/muster/kept/${lost}`],
+    });
+    expect([await read('a'), await read('b')]).toEqual(['1\n', '2\n']);
+    // And back to a commit that the clone has already.
+    expect(await lab.switchTo(one)).toMatchObject({ state: 'switched', head: one });
+    expect([await read('a'), await read('b')]).toEqual(['1\n', '1\n']);
+  });
+
   it('commits what was changed by hand and merges it', async () => {
     const lines = Array.from({ length: 30 }, (_, n) => `line ${n}\n`);
     const one = lab.upstream.commit({ a: lines.join(''), b: '1\n', c: '1\n', 'del ete': 'x\n' });
