@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -18,6 +19,17 @@ import { makeTemporaryDirectory, type TemporaryDirectory } from './support/tempo
 const API = 'dist/src/server.js';
 const WORKER = 'dist/workers/worker.js';
 const ALL_IN_ONE = 'dist/workers/embedded.js';
+
+const isRoot = process.getuid?.() === 0;
+const NOBODY = 65_534;
+
+/** Whether the program can be run as another user, for root may write everywhere. */
+function nobodyMayRead(entry: string): boolean {
+  if (!isRoot) return true;
+  return (
+    spawnSync('test', ['-r', join(import.meta.dirname, '..', entry)], { uid: NOBODY }).status === 0
+  );
+}
 
 describe.skipIf(!requirePart('redis-server'))('a process of Muster', () => {
   let directory: TemporaryDirectory;
@@ -101,11 +113,12 @@ describe.skipIf(!requirePart('redis-server'))('a process of Muster', () => {
       expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
     });
 
-    it('when the data directory cannot be written', async () => {
+    it('when the data directory cannot be written', async ({ skip }) => {
+      skip(!nobodyMayRead(API), 'as root, in a folder that no other user can enter');
       const data = join(directory.path, 'private');
       await mkdir(data);
       await chmod(data, 0o500);
-      const nobody = process.getuid?.() === 0 ? 65_534 : undefined;
+      const nobody = isRoot ? NOBODY : undefined;
       const ended = await runProgram(API, settings({ MUSTER_DATA_DIR: data }), nobody);
       expect(sentenceOf(ended.stderr)).toMatch(
         /The data directory \S+\/private cannot be written: permission denied; give it to the user that Muster runs as/,
