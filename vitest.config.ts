@@ -29,7 +29,8 @@ export default defineConfig({
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 180_000,
           hookTimeout: 180_000,
-          fileParallelism: false,
+          // Two at once: they mostly wait for servers and processes, and each has all of its own.
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },

@@ -70,7 +70,7 @@ describe('an operator of a Muster with its own PostgreSQL', () => {
     await deploy('1.0.0');
   });
   afterAll(async () => {
-    muster.child.kill('SIGKILL');
+    muster.child.kill('SIGTERM');
     await muster.ended;
     await directory.remove();
   });

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 const PROJECT = join(import.meta.dirname, '../..');
-const TIME_MS = 60_000;
+const TIME_MS = 150_000;
 
 /** How a program ended and what it said. */
 export interface Ended {
