@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createTestDatabase } from './postgres.ts';
 import { startRedis } from './redis.ts';
@@ -43,6 +43,8 @@ export async function startMuster(
   environment: Readonly<Record<string, string>> = {},
 ): Promise<TestMuster> {
   const directory = await makeTemporaryDirectory();
+  // PostgreSQL's account passes through, else it would keep its files elsewhere, where nobody removes them.
+  await chmod(directory.path, 0o755);
   const dataDirectory = join(directory.path, 'data');
   const backends = mode === 'distributed' ? await startBackends() : null;
   const settings = {
