@@ -4,6 +4,7 @@ import type { ArchiveType } from '../domain/archive-entry.ts';
 import { AppError } from '../domain/errors.ts';
 import { normalizeBuildName } from '../domain/names.ts';
 import { quoted } from '../domain/quoted.ts';
+import { lockApplication } from '../store/applications.ts';
 import * as store from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import type { Page } from '../store/paging.ts';
@@ -206,8 +207,10 @@ export async function deleteBuild(
   const { database, depot, log } = context;
   const build = await getBuild(context, applicationName, name);
   if (build.state === 'storing') refuseStored(build);
-  refuseInUse(`Build \`${name}\``, { ...(await store.findBuildUses(database.db, build.id)) });
   await database.transaction(async (tx) => {
+    // A deployment of it that is just being planned holds the same lock.
+    await lockApplication(tx, build.applicationId);
+    refuseInUse(`Build \`${name}\``, { ...(await store.findBuildUses(tx, build.id)) });
     await store.deleteBuildRow(tx, build.id);
     const { attributes, state, sha256 } = build;
     await recordAudit(tx, caller, {

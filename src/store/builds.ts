@@ -137,20 +137,18 @@ export async function findBuildUses(
   db: Db,
   id: string,
 ): Promise<{ servers: string[]; deployments: string[] }> {
-  const [installations, deployments] = await Promise.all([
-    db.installation.findMany({
-      where: { deployedBuildId: id },
-      select: { server: { select: { name: true } } },
-      distinct: ['serverId'],
-    }),
-    db.deployment.findMany({
-      where: {
-        buildId: id,
-        status: { in: ['queued', 'preparing', 'running', 'paused', 'rolling_back'] },
-      },
-      select: { id: true },
-    }),
-  ]);
+  const installations = await db.installation.findMany({
+    where: { deployedBuildId: id },
+    select: { server: { select: { name: true } } },
+    distinct: ['serverId'],
+  });
+  const deployments = await db.deployment.findMany({
+    where: {
+      buildId: id,
+      status: { in: ['queued', 'preparing', 'running', 'paused', 'rolling_back'] },
+    },
+    select: { id: true },
+  });
   return {
     servers: installations.map((i) => i.server.name).sort(),
     deployments: deployments.map((d) => d.id),
