@@ -3,6 +3,7 @@ import { AppError } from '../../domain/errors.ts';
 import { nearestName } from '../../domain/nearest.ts';
 import { quoted } from '../../domain/quoted.ts';
 import type { RemoteScript } from '../script.ts';
+import { orderByRequire, parseRequire } from './require-order.ts';
 import type { State, StateContext } from './state.ts';
 import { STATE_FUNCTIONS } from './table.ts';
 
@@ -13,17 +14,19 @@ export function supportedStateFunctions(): readonly string[] {
 
 /**
  * Read Salt's state form as JSON, in the order in which it is written: `{"id":{"cmd":[{"name":"…"},"run"]}}` or
- * `{"id":{"cmd.run":[{"name":"…"}]}}`. Without a `name` the id is the name, as Salt has it.
+ * `{"id":{"cmd.run":[{"name":"…"}]}}`. Without a `name` the id is the name, as Salt has it. A state that has `require`
+ * comes after the states that it names.
  * (JSON objects put ids that are whole numbers first; that order is not the writer's and cannot be known here.)
  *
  * @throws {AppError} `invalid_input` with `details.supported` and, if one is near, `details.nearest`
  */
 export function parseStates(json: unknown): State[] {
-  return entries(json, 'The actions').flatMap(([id, modules]) =>
+  const states = entries(json, 'The actions').flatMap(([id, modules]) =>
     entries(modules, `The state ${quoted(id)}`).map(([module, body]) =>
       parseState(id, module, body),
     ),
   );
+  return orderByRequire(states);
 }
 
 /** What runs a state on a server. */
@@ -67,9 +70,16 @@ function parseState(id: string, module: string, body: unknown): State {
       { function: name, supported, nearest },
     );
   }
-  const bound = definition.bind({ name: id, ...given });
+  const { require: required = [], ...args } = given;
+  const bound = definition.bind({ name: id, ...args });
   if (!bound.success) throw refuseArguments(id, name, definition.schema, bound.error);
-  return { id, function: name, arguments: given, build: bound.build };
+  return {
+    id,
+    function: name,
+    arguments: args,
+    requires: parseRequire(id, required),
+    build: bound.build,
+  };
 }
 
 function functionName(id: string, module: string, words: readonly string[]): string {

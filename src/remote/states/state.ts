@@ -18,6 +18,12 @@ export interface StateFunction<Schema extends z.ZodType = z.ZodType> {
   readonly build: (args: z.output<Schema>, context: StateContext) => RemoteScript;
 }
 
+/** A state that must have run before: by its id or its `name`, of a module (`pkg`) or of any. */
+export interface Requisite {
+  readonly module: string | null;
+  readonly name: string;
+}
+
 /**
  * A state as it was understood: `build` is the function with its checked arguments.
  * Shape: `id` is the operator's name for it, `function` such as `cmd.run`.
@@ -26,6 +32,8 @@ export interface State {
   readonly id: string;
   readonly function: string;
   readonly arguments: Readonly<Record<string, unknown>>;
+  /** The states that must have run before. */
+  readonly requires: readonly Requisite[];
   readonly build: (context: StateContext) => RemoteScript;
 }
 

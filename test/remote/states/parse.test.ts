@@ -87,7 +87,7 @@ describe('parseStates', () => {
   });
 
   it.each([
-    ['service.running', { require: [{ pkg: 'httpd' }] }],
+    ['service.running', { watch: [{ file: '/etc/httpd.conf' }] }],
     ['service.enabled', { enable: true }],
     ['file.absent', { force: true }],
     ['file.managed', { template: 'jinja' }],
