@@ -1,5 +1,5 @@
 import { AppError } from '../../domain/errors.ts';
-import { stateAnswerSchema } from '../../remote/states/answer.ts';
+import { type StateAnswer, stateAnswerSchema } from '../../remote/states/answer.ts';
 import { parseStates, stateScript } from '../../remote/states/parse.ts';
 import type { State } from '../../remote/states/state.ts';
 import type { Connection } from '../../transport/connection.ts';
@@ -28,20 +28,34 @@ export async function runActions(
   for (const state of parseStates(forms)) await runState(phase, state, run);
 }
 
-async function runState(phase: string, state: State, run: ActionsRun): Promise<void> {
+/** What a state's script refuses by itself is told with the state that it was. */
+async function askState(phase: string, state: State, run: ActionsRun): Promise<StateAnswer> {
   const { connection, log } = run;
+  try {
+    const script = stateScript(state, {
+      path: connection.pathOn(run.path),
+      isLocal: connection.isLocal,
+      pathOn: (path) => connection.pathOn(path),
+    });
+    return await runOperation(connection, script, stateAnswerSchema, {
+      asRoot: true,
+      timeoutMs: run.timeoutMs,
+      signal: run.signal,
+      onOutput: ({ text }) => log.write(text),
+    });
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'action_failed') throw error;
+    throw new AppError(error.code, `The ${phase} state \`${state.id}\` failed: ${error.message}`, {
+      details: { ...error.details, phase, state: state.id, function: state.function },
+      cause: error,
+    });
+  }
+}
+
+async function runState(phase: string, state: State, run: ActionsRun): Promise<void> {
+  const { log } = run;
   const label = `${phase} ${state.id} (${state.function})`;
-  const script = stateScript(state, {
-    path: connection.pathOn(run.path),
-    isLocal: connection.isLocal,
-    pathOn: (path) => connection.pathOn(path),
-  });
-  const answer = await runOperation(connection, script, stateAnswerSchema, {
-    asRoot: true,
-    timeoutMs: run.timeoutMs,
-    signal: run.signal,
-    onOutput: ({ text }) => log.write(text),
-  });
+  const answer = await askState(phase, state, run);
   log.write(
     `${label}: ${answer.state}${answer.exitCode === null ? '' : `, exit code ${answer.exitCode}`}\n`,
   );
