@@ -1,10 +1,12 @@
 import { AppError } from '../domain/errors.ts';
 import {
+  type Access,
   type AppAccess,
   accessTo,
   executableActions,
   forbiddenServers,
   GLOBAL_SCOPE,
+  isAllowed,
   type Permissions,
 } from '../domain/permissions.ts';
 import { quotedList } from '../domain/quoted.ts';
@@ -23,6 +25,19 @@ export function requireServers(caller: AuthenticatedCaller, names: readonly stri
     'forbidden',
     `User \`${caller.username}\` may not touch ${forbidden.length === 1 ? 'server' : 'the servers'} ${quotedList(forbidden)}; leave ${forbidden.length === 1 ? 'it' : 'them'} out, or ask an administrator for the permission.`,
     { details: { servers: forbidden } },
+  );
+}
+
+/**
+ * Refuses what uses things that belong to no application, such as keypairs, on behalf of who may not see them.
+ * @throws {AppError} `forbidden`
+ */
+export function requireGlobal(caller: AuthenticatedCaller, access: Access): void {
+  if (isAllowed(caller.permissions, GLOBAL_SCOPE, access)) return;
+  throw new AppError(
+    'forbidden',
+    `User \`${caller.username}\` may not use keypairs and git providers, which takes the permission to ${access} \`${GLOBAL_SCOPE}\`; leave them out, or ask an administrator.`,
+    { details: { scope: GLOBAL_SCOPE, access } },
   );
 }
 

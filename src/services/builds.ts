@@ -211,7 +211,7 @@ export async function deleteBuild(
     // A deployment of it that is just being planned holds the same lock.
     await lockApplication(tx, build.applicationId);
     refuseInUse(`Build \`${name}\``, { ...(await store.findBuildUses(tx, build.id)) });
-    await store.deleteBuildRow(tx, build.id);
+    if (!(await store.deleteBuildRow(tx, build.id))) throw beingStored(build);
     const { attributes, state, sha256 } = build;
     await recordAudit(tx, caller, {
       action: 'build.delete',
@@ -237,12 +237,14 @@ function refuseStored(build: Build): void {
       `Build \`${build.name}\` is stored already, and a stored build never changes. Upload under a new build name.`,
     );
   }
-  if (build.state === 'storing') {
-    throw new AppError(
-      'build_busy',
-      `Build \`${build.name}\` is being stored right now. Wait for its job to end.`,
-    );
-  }
+  if (build.state === 'storing') throw beingStored(build);
+}
+
+function beingStored(build: Build): AppError {
+  return new AppError(
+    'build_busy',
+    `Build \`${build.name}\` is being stored right now. Wait for its job to end.`,
+  );
 }
 
 /** A package of a stored build. @throws {AppError} `not_found`, `conflict` if the build is not stored */

@@ -1,4 +1,4 @@
-import { minimatch } from 'minimatch';
+import { Minimatch } from 'minimatch';
 import { AppError } from '../domain/errors.ts';
 import type { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-options.ts';
 import { parseBranch, parseDeployPath, parseName } from '../domain/names.ts';
@@ -96,11 +96,11 @@ export async function createGitdeploy(
 /**
  * Replaces the given top-level values.
  * @throws {AppError} `not_found`, `invalid_input`; `in_use` if the location is to change while it is initialized
- *   somewhere, or while a deployment of it is under way
+ *   somewhere, or while a deployment of it is under way; `forbidden` if it is on servers that the caller may not touch
  */
 export async function changeGitdeploy(
   context: ServiceContext,
-  caller: Caller,
+  caller: AuthenticatedCaller,
   {
     applicationName,
     name,
@@ -118,6 +118,8 @@ export async function changeGitdeploy(
     location.path !== gitdeploy.path ||
     location.gitrepoId !== gitdeploy.gitrepoId ||
     location.branch !== gitdeploy.branch;
+  // What it does is done on its servers by the next deployment, whoever starts that.
+  requireServers(caller, serversOf(gitdeploy));
   refuseInUse(`Gitdeploy \`${name}\``, {
     deployments: await findActiveDeploymentsOf(db, { gitdeployId: gitdeploy.id }),
     // The clones stand at the old place: they would be orphans, and the new place would have none.
@@ -211,13 +213,17 @@ export async function changeInstallations(
   return { gitdeploy, servers: names, job };
 }
 
+/** Braces multiply: without a bound, one short glob keeps the whole process busy. */
+const SERVER_GLOB = { dot: true, nonegate: true, nocomment: true, braceExpandMax: 1000 } as const;
+
 async function chooseServers(
   db: Db,
   asked: readonly string[] | string,
 ): Promise<{ id: string; name: string }[]> {
   const all = await listServerPlaces(db);
   if (typeof asked === 'string') {
-    const matching = all.filter(({ name }) => minimatch(name, asked, { dot: true }));
+    const glob = new Minimatch(asked, SERVER_GLOB);
+    const matching = all.filter(({ name }) => glob.match(name));
     if (matching.length > 0) return matching;
     throw new AppError(
       'invalid_input',

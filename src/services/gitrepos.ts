@@ -8,6 +8,8 @@ import type { GitproviderRow } from '../store/gitproviders.ts';
 import * as store from '../store/gitrepos.ts';
 import type { Page } from '../store/paging.ts';
 import { recordAudit } from './audit.ts';
+import type { AuthenticatedCaller } from './authentication.ts';
+import { requireGlobal } from './authorization.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { requireGitprovider } from './gitproviders.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
@@ -60,11 +62,12 @@ export async function requireGitrepo(
 
 /**
  * Records a gitrepo; a job makes its repository, at the provider or in Muster's own store, or adopts the one at `uri`.
- * @throws {AppError} `not_found` (application, keypair, git provider), `invalid_input`, `already_exists`
+ * @throws {AppError} `not_found` (application, keypair, git provider), `invalid_input`, `already_exists`; `forbidden` if
+ *   it is to use a keypair or git provider, which belong to no application, and the caller may not read those
  */
 export async function createGitrepo(
   context: ServiceContext,
-  caller: Caller,
+  caller: AuthenticatedCaller,
   applicationName: string,
   input: NewGitrepo,
 ): Promise<{ gitrepo: Gitrepo; job: Job }> {
@@ -72,6 +75,7 @@ export async function createGitrepo(
   const application = await requireApplication(database.db, applicationName);
   const name = parseName('gitrepo', input.name);
   refuseContradictions(input);
+  if (input.keypair !== undefined || input.gitprovider !== undefined) requireGlobal(caller, 'read');
   const { uri = null } = input;
   const [keypair, gitprovider] = await Promise.all([
     input.keypair === undefined ? null : requireKeypair(database.db, input.keypair),

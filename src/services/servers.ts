@@ -94,6 +94,7 @@ export async function changeServer(
   { name, changes }: { name: string; changes: ServerChanges },
 ): Promise<ServerDetails> {
   await context.database.transaction(async (tx) => {
+    await store.lockServer(tx, name);
     const current = await requireServer(tx, name);
     const { connection, hostKey } = changes;
     const changed = await store.updateServer(tx, current.id, {

@@ -128,8 +128,10 @@ export async function failStoringBuild(db: Db, id: string, error: ErrorBody): Pr
   });
 }
 
-export async function deleteBuildRow(db: Db, id: string): Promise<void> {
-  await db.build.delete({ where: { id } });
+/** Deletes a build, unless an upload of it is being stored at this moment. False then. */
+export async function deleteBuildRow(db: Db, id: string): Promise<boolean> {
+  const { count } = await db.build.deleteMany({ where: { id, state: { not: 'storing' } } });
+  return count === 1;
 }
 
 /** Where a build is needed: the servers that run it, and the deployments under way. */

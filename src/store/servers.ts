@@ -117,3 +117,11 @@ function columns(values: ServerValues): Omit<Prisma.ServerUncheckedCreateInput, 
     attributes: toJson(values.attributes),
   };
 }
+
+/**
+ * Keeps others from changing a server's row, a host key that is being pinned included, until the transaction ends.
+ * Not from referring to it: servers that are made each other's jump hosts at once must not wait for each other.
+ */
+export async function lockServer(tx: Db, name: string): Promise<void> {
+  await tx.$executeRaw`select 1 from servers where name = ${name} for no key update`;
+}

@@ -76,16 +76,27 @@ export const InstallQuery = z.strictObject({
   wait,
 });
 
+const MAX_GLOB_LENGTH = 256;
+
 const servers = z
-  .union([z.array(z.string()), z.string()], {
+  .union([z.array(z.string()), z.string().max(MAX_GLOB_LENGTH)], {
     error: 'must be a list of names, or a glob over names in one string',
   })
   .meta({ description: 'Names of servers, or a glob that matches them.' });
 
 export const InstallBody = z
-  .union([z.strictObject({ servers }), z.string().transform((glob) => ({ servers: glob }))], {
-    error: 'must be an object with `servers`, or a glob over names in one string',
-  })
+  .union(
+    [
+      z.strictObject({ servers }),
+      z
+        .string()
+        .max(MAX_GLOB_LENGTH)
+        .transform((glob) => ({ servers: glob })),
+    ],
+    {
+      error: 'must be an object with `servers`, or a glob over names in one string',
+    },
+  )
   .meta({ description: 'The servers: an object, or a glob alone.' });
 
 export const Gitdeploy = z

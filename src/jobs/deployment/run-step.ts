@@ -1,4 +1,5 @@
 import { AppError, toErrorBody } from '../../domain/errors.ts';
+import type { SwitchAnswer } from '../../remote/switch.ts';
 import { finishStep, type StepStart, startStep } from '../../store/deployments.ts';
 import { recordDeployed, restoreInstallation } from '../../store/installations.ts';
 import type { Fences } from '../../store/leases.ts';
@@ -49,12 +50,18 @@ export async function runStep(
     context.emit('step', { ...names, phase: run.work.phase, ...data });
   const log = openStepLog(context, names);
   const start = startOf(item, run);
+  const undo: Undo = { switched: null };
   try {
     for (let attempt = 1; ; attempt += 1) {
       await startStep(db, item.step.id, start);
       await emit({ status: 'running', attempt });
       try {
-        await deployOnce(dependencies, item, { ...run, staged: run.staged && attempt === 1 }, log);
+        await deployOnce(
+          dependencies,
+          item,
+          { ...run, undo, staged: run.staged && attempt === 1 },
+          log,
+        );
         await finishStep(db, item.step.id, { status: 'succeeded', logExcerpt: await log.close() });
         await emit({ status: 'succeeded', commit: run.commit });
         return 'succeeded';
@@ -88,6 +95,11 @@ export async function runStep(
   }
 }
 
+/** The switch that a step would take back: its own, also of an earlier try that broke off before it could. */
+interface Undo {
+  switched: SwitchAnswer | null;
+}
+
 /** What the server has before the step, for a rollback. It is what it was before the first try that changed it. */
 function startOf({ step, installation }: StepWork, run: StepRun): StepStart {
   const isBegun = step.fromCommit !== null && installation.deploymentId === run.work.deployment.id;
@@ -105,7 +117,7 @@ function startOf({ step, installation }: StepWork, run: StepRun): StepStart {
 async function deployOnce(
   dependencies: JobDependencies,
   item: StepWork,
-  run: StepRun,
+  run: StepRun & { readonly undo: Undo },
   log: StepLog,
 ): Promise<void> {
   const { config, database } = dependencies;
@@ -125,7 +137,9 @@ async function deployOnce(
   run.signal.throwIfAborted();
   const { fences, commit, lost } = run;
   const clone = { config, connection, item, deploymentId, fences, commit, lost, log };
+  const { undo } = run;
   const switched = await switchClone(clone);
+  if (switched.state !== 'unchanged') undo.switched = switched;
   await recordDeployed(database.db, installation.id, {
     buildId: item.step.toBuildId,
     commit: run.commit,
@@ -136,8 +150,9 @@ async function deployOnce(
     await runActions('postpull', actions.postpull, actionsRun);
   } catch (error) {
     // A step that does not succeed leaves its server on the build it had (API.md).
-    if (error instanceof AppError && switched.state !== 'unchanged') {
-      await revertClone(clone, switched);
+    if (error instanceof AppError && undo.switched !== null) {
+      await revertClone(clone, undo.switched);
+      undo.switched = null;
       await restoreInstallation(database.db, installation);
     }
     throw error;
