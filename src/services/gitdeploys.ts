@@ -4,10 +4,12 @@ import type { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-opt
 import { parseBranch, parseDeployPath, parseName } from '../domain/names.ts';
 import { requireKnown } from '../domain/unknown-names.ts';
 import { parseStates } from '../remote/states/parse.ts';
+import { lockApplication } from '../store/applications.ts';
 import type { Attributes } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import { findActiveDeploymentsOf } from '../store/deployments.ts';
 import * as store from '../store/gitdeploys.ts';
+import { findInstallationJobs } from '../store/jobs.ts';
 import type { Page } from '../store/paging.ts';
 import { listServerPlaces } from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
@@ -108,33 +110,36 @@ export async function changeGitdeploy(
   }: { applicationName: string; name: string; changes: GitdeployChanges },
 ): Promise<Gitdeploy> {
   const { database } = context;
-  const { db } = database;
-  const gitdeploy = await getGitdeploy(context, applicationName, name);
-  const location =
-    changes.location === undefined
-      ? { path: gitdeploy.path, gitrepoId: gitdeploy.gitrepoId, branch: gitdeploy.branch }
-      : await readLocation(db, gitdeploy.applicationId, changes.location);
-  const moves =
-    location.path !== gitdeploy.path ||
-    location.gitrepoId !== gitdeploy.gitrepoId ||
-    location.branch !== gitdeploy.branch;
-  // What it does is done on its servers by the next deployment, whoever starts that.
-  requireServers(caller, serversOf(gitdeploy));
-  refuseInUse(`Gitdeploy \`${name}\``, {
-    deployments: await findActiveDeploymentsOf(db, { gitdeployId: gitdeploy.id }),
-    // The clones stand at the old place: they would be orphans, and the new place would have none.
-    servers: moves ? serversOf(gitdeploy) : [],
-  });
-  const values = {
-    packageName:
-      changes.package === undefined ? gitdeploy.packageName : parseName('package', changes.package),
-    ...location,
-    attributes: changes.attributes ?? (gitdeploy.attributes as Attributes),
-    options: changes.options === undefined ? gitdeploy.options : readOptions(changes.options),
-    actions: changes.actions === undefined ? gitdeploy.actions : readActions(changes.actions),
-  };
+  const application = await requireApplication(database.db, applicationName);
   return database.transaction(async (tx) => {
-    const changed = await store.updateGitdeploy(tx, gitdeploy.id, values);
+    await lockApplication(tx, application.id);
+    const gitdeploy = await requireGitdeploy(tx, application.id, name);
+    const location =
+      changes.location === undefined
+        ? { path: gitdeploy.path, gitrepoId: gitdeploy.gitrepoId, branch: gitdeploy.branch }
+        : await readLocation(tx, application.id, changes.location);
+    const moves =
+      location.path !== gitdeploy.path ||
+      location.gitrepoId !== gitdeploy.gitrepoId ||
+      location.branch !== gitdeploy.branch;
+    // What it does is done on its servers by the next deployment, whoever starts that.
+    requireServers(caller, serversOf(gitdeploy));
+    refuseInUse(`Gitdeploy \`${name}\``, {
+      deployments: await findActiveDeploymentsOf(tx, { gitdeployId: gitdeploy.id }),
+      // The clones stand at the old place, or are being made there: they would be orphans.
+      servers: moves ? serversOf(gitdeploy) : [],
+      jobs: moves ? await findInstallationJobs(tx, gitdeploy.id) : [],
+    });
+    const changed = await store.updateGitdeploy(tx, gitdeploy.id, {
+      packageName:
+        changes.package === undefined
+          ? gitdeploy.packageName
+          : parseName('package', changes.package),
+      ...location,
+      attributes: changes.attributes ?? (gitdeploy.attributes as Attributes),
+      options: changes.options === undefined ? gitdeploy.options : readOptions(changes.options),
+      actions: changes.actions === undefined ? gitdeploy.actions : readActions(changes.actions),
+    });
     await recordAudit(tx, caller, {
       action: 'gitdeploy.change',
       application: applicationName,
@@ -157,14 +162,16 @@ export async function deleteGitdeploy(
   { applicationName, name, cascade }: { applicationName: string; name: string; cascade: boolean },
 ): Promise<void> {
   const { database } = context;
-  const { db } = database;
-  const gitdeploy = await getGitdeploy(context, applicationName, name);
-  refuseInUse(`Gitdeploy \`${name}\``, {
-    deployments: await findActiveDeploymentsOf(db, { gitdeployId: gitdeploy.id }),
-    groups: cascade ? [] : await store.findGitdeployGroups(db, gitdeploy.id),
-    servers: cascade ? [] : serversOf(gitdeploy),
-  });
+  const application = await requireApplication(database.db, applicationName);
   await database.transaction(async (tx) => {
+    await lockApplication(tx, application.id);
+    const gitdeploy = await requireGitdeploy(tx, application.id, name);
+    refuseInUse(`Gitdeploy \`${name}\``, {
+      deployments: await findActiveDeploymentsOf(tx, { gitdeployId: gitdeploy.id }),
+      jobs: await findInstallationJobs(tx, gitdeploy.id),
+      groups: cascade ? [] : await store.findGitdeployGroups(tx, gitdeploy.id),
+      servers: cascade ? [] : serversOf(gitdeploy),
+    });
     await store.deleteGitdeploy(tx, gitdeploy.id);
     await recordAudit(tx, caller, {
       action: 'gitdeploy.delete',
@@ -197,6 +204,9 @@ export async function changeInstallations(
   const names = servers.map((s) => s.name);
   requireServers(caller, names);
   const job = await database.transaction(async (tx) => {
+    // Who is about to move or delete the gitdeploy holds the same lock, and looks for jobs such as this one.
+    await lockApplication(tx, gitdeploy.applicationId);
+    await requireGitdeploy(tx, gitdeploy.applicationId, request.name);
     await recordAudit(tx, caller, {
       action: `gitdeploy.${request.action}`,
       application: request.applicationName,

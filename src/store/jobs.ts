@@ -224,3 +224,12 @@ export async function findNames(
     union all select id::text, name from gitdeploys where id in (select id from wanted)`;
   return new Map(rows.map(({ id, name }) => [id, name]));
 }
+
+/** The jobs under way that make or remove clones of a gitdeploy. */
+export async function findInstallationJobs(db: Db, gitdeployId: string): Promise<string[]> {
+  const rows = await db.$queryRaw<{ id: string }[]>`
+    select id::text from jobs
+     where kind in ('initialize_gitdeploy', 'deinitialize_gitdeploy') and status in ('queued', 'running')
+       and data ->> 'gitdeployId' = ${gitdeployId}`;
+  return rows.map(({ id }) => id);
+}
