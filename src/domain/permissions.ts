@@ -86,11 +86,16 @@ export function forbiddenServers(permissions: Permissions, names: readonly strin
   return names.filter((name) => !permissions.servers.some((glob) => matches(glob, name)));
 }
 
-/** What the longest of the globs that match a name give; more than one thing only if they are equally long. */
+/**
+ * What the longest of the globs that match a name give; more than one thing only if they are equally long. Of equally
+ * long ones the name itself decides alone: it cannot be meant less than `w*` is for `w3`.
+ */
 function decidingEntries<T>(byGlob: Readonly<Record<string, T>>, name: string): T[] {
   const matching = Object.entries(byGlob).filter(([glob]) => matches(glob, name));
   const longest = Math.max(...matching.map(([glob]) => glob.length));
-  return matching.filter(([glob]) => glob.length === longest).map(([, given]) => given);
+  const deciding = matching.filter(([glob]) => glob.length === longest);
+  const exact = deciding.filter(([glob]) => glob === name);
+  return (exact.length > 0 ? exact : deciding).map(([, given]) => given);
 }
 
 const HAS_WILDCARD = /[*?[\]{}!\\]/;

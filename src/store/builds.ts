@@ -124,7 +124,14 @@ export async function finishStoringBuild(
 export async function failStoringBuild(db: Db, id: string, error: ErrorBody): Promise<void> {
   await db.build.updateMany({
     where: { id, state: 'storing' },
-    data: { state: 'failed', error: toJson(error) },
+    // But for the reason the build is as it was before the upload.
+    data: {
+      state: 'failed',
+      error: toJson(error),
+      fileType: null,
+      sizeBytes: null,
+      sha256: null,
+    },
   });
 }
 

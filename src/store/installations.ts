@@ -182,3 +182,8 @@ export async function restoreInstallation(db: Db, before: InstallationRow): Prom
 export async function deleteInstallation(db: Db, id: string): Promise<void> {
   await db.installation.deleteMany({ where: { id } });
 }
+
+/** Notes how a clone was found by a step that could not go on. */
+export async function markDrift(db: Db, id: string, drift: Drift): Promise<void> {
+  await db.installation.updateMany({ where: { id }, data: { drift, observedAt: new Date() } });
+}

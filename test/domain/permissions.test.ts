@@ -108,4 +108,13 @@ describe('permissions', () => {
   ])('are refused as %j', (given) => {
     expect(Permissions.safeParse(given).success).toBe(false);
   });
+
+  it('lets the very name decide where a glob is just as long', () => {
+    const apps = { w3: 'read/write', 'w*': 'read', w9: '' } as const;
+    const permissions = Permissions.parse({ apps });
+    expect(isAllowed(permissions, 'w3', 'write')).toBe(true);
+    expect(isAllowed(permissions, 'w4', 'write')).toBe(false);
+    expect(isAllowed(permissions, 'w4', 'read')).toBe(true);
+    expect(isAllowed(permissions, 'w9', 'read')).toBe(false);
+  });
 });

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { deploymentLifecycle, isFinal } from '../../domain/deployment-state.ts';
+import { computeProgress, deploymentLifecycle, isFinal } from '../../domain/deployment-state.ts';
 import type { DeploymentDetails, DeploymentPlan } from '../../services/deployments.ts';
 import type * as schemas from '../schemas/deployments.ts';
 import { toStoredError } from './json.ts';
@@ -115,8 +115,7 @@ function toStep(step: StepRow): Wire['batches'][number]['steps'][number] {
 }
 
 function toProgress(steps: readonly StepRow[]): Wire['progress'] {
-  const total = steps.length;
-  const done = steps.filter(({ status }) => status !== 'pending' && status !== 'running').length;
-  const failed = steps.filter(({ status }) => status === 'failed').length;
-  return { total, done, failed, percent: total === 0 ? 100 : Math.floor((100 * done) / total) };
+  const counts: Partial<Record<StepRow['status'], number>> = {};
+  for (const { status } of steps) counts[status] = (counts[status] ?? 0) + 1;
+  return computeProgress(counts);
 }

@@ -1,7 +1,8 @@
-import { AppError, toErrorBody } from '../../domain/errors.ts';
+import type { Drift } from '../../domain/census.ts';
+import { AppError, type ErrorCode, toErrorBody } from '../../domain/errors.ts';
 import type { SwitchAnswer } from '../../remote/switch.ts';
 import { finishStep, type StepStart, startStep } from '../../store/deployments.ts';
-import { recordDeployed, restoreInstallation } from '../../store/installations.ts';
+import { markDrift, recordDeployed, restoreInstallation } from '../../store/installations.ts';
 import type { Fences } from '../../store/leases.ts';
 import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
@@ -28,6 +29,13 @@ export interface StepRun {
 }
 
 export type StepEnd = 'succeeded' | 'failed' | 'cancelled';
+
+/** What a failure says of the clone; the observer looks closer later. */
+const DRIFT_SEEN: Partial<Record<ErrorCode, Drift>> = {
+  merge_failed: 'modified',
+  clone_missing: 'moved',
+  server_unreachable: 'unreachable',
+};
 
 const MAX_TRIES = 3;
 const RETRY_MS = 1000;
@@ -78,6 +86,8 @@ export async function runStep(
         if (!(error instanceof AppError) || error.code === 'service_unavailable') throw error;
         if (!error.retryable || attempt === MAX_TRIES) {
           const body = toErrorBody(error);
+          const seen = DRIFT_SEEN[error.code];
+          if (seen !== undefined) await markDrift(db, item.installation.id, seen);
           await finishStep(db, item.step.id, {
             status: 'failed',
             error: body,
