@@ -311,6 +311,8 @@ describe.skipIf(!available).each<Mode>(['embedded', 'distributed'])(
       expect(await on('web03', 'cd /opt/widgets-config && git status --porcelain')).toBe(
         ' D app-config/conf/main.xml\n',
       );
+      const details = await api('GET', '/app/widgetmakers/census?details=true&server=web03');
+      expect(details.body.production.WebFrontEnd.web03.Configuration.drift).toBe('modified');
       expect(await census()).toMatchObject({
         production: {
           WebFrontEnd: {
