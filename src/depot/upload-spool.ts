@@ -4,7 +4,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type ArchiveType, archiveTypeOf } from '../domain/archive-entry.ts';
+import { type ArchiveType, archiveTypeOf, MAGIC_OF_TYPE } from '../domain/archive-entry.ts';
 import { AppError } from '../domain/errors.ts';
 
 /** An upload that lies complete in the spool, for a job to take. */
@@ -32,12 +32,6 @@ export interface SpoolOptions {
 export function uploadsDirectory(dataDirectory: string): string {
   return join(dataDirectory, 'uploads');
 }
-
-const COMPRESSION_OF: Record<ArchiveType, 'zip' | 'gzip' | 'bzip2'> = {
-  zip: 'zip',
-  'tar.gz': 'gzip',
-  'tar.bz2': 'bzip2',
-};
 
 /**
  * Streams an upload to a file; memory does not grow with it. Nothing is left behind if it fails.
@@ -134,7 +128,7 @@ function measure(
 
 function wrongType(head: Buffer, fileType: ArchiveType): AppError | null {
   const seen = archiveTypeOf(head);
-  if (seen === COMPRESSION_OF[fileType]) return null;
+  if (seen === MAGIC_OF_TYPE[fileType]) return null;
   return new AppError(
     'archive_wrong_type',
     `file_type says ${fileType}, but the upload ${seen === null ? 'is no archive that Muster reads' : `is ${seen} data`}. Send the right file, or the right file_type (zip, tar.gz or tar.bz2).`,

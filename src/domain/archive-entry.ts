@@ -34,7 +34,8 @@ export const RATIO_APPLIES_ABOVE_BYTES = 64 * 1024 ** 2;
 const MAX_PATH_BYTES = 4096;
 const MAX_COMPONENT_BYTES = 255;
 
-const MAGIC_OF_TYPE = {
+/** What the bytes of each type of archive begin as. */
+export const MAGIC_OF_TYPE = {
   zip: 'zip',
   'tar.gz': 'gzip',
   'tar.bz2': 'bzip2',

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../domain/errors.ts';
 import { JOB_KINDS, type JobData, type JobKind } from '../queue/job-kinds.ts';
 import type { Db } from '../store/database.ts';
@@ -150,10 +151,4 @@ export async function waitForJob(
   } finally {
     unsubscribe();
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

@@ -97,7 +97,6 @@ async function runBatch(
   await emit({ status: 'running', steps: steps.length });
 
   let allSucceeded = steps.every(({ step }) => step.status !== 'failed');
-  let broken: { readonly error: unknown } | null = null;
   const doStep = async (item: StepWork): Promise<void> => {
     if (failures.servers.has(item.server.id)) {
       // What comes later on a server rests on what came before it.
@@ -128,14 +127,11 @@ async function runBatch(
   const open = steps.filter(isOpen);
   await eachLimited(byServer(open), work.options.concurrency, async (ofServer) => {
     if (context.draining.aborted || run.signal.aborted || failures.isTooMany()) return;
-    if (broken !== null) return;
     // Each step comes to its end, whatever happens to another one: nothing may go on unseen.
     for (const one of await Promise.allSettled(ofServer.map(doStep))) {
-      if (one.status === 'rejected') broken ??= { error: one.reason };
+      if (one.status === 'rejected') throw one.reason;
     }
-  });
-  run.lost.throwIfAborted();
-  throwBroken(broken);
+  }).finally(() => run.lost.throwIfAborted());
   if (context.cancelled.aborted) return 'cancelled';
   if (context.draining.aborted && !failures.isTooMany()) return 'interrupted';
   const status = allSucceeded ? 'succeeded' : 'failed';
@@ -143,10 +139,6 @@ async function runBatch(
   await moveBatch(db, batch.id, status, { finishedAt });
   await emit({ status });
   return finishedAt;
-}
-
-function throwBroken(broken: { readonly error: unknown } | null): void {
-  if (broken !== null) throw broken.error;
 }
 
 /** @returns false if that is too long to wait for here */
