@@ -76,7 +76,7 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
   parts.add(() => listener.close());
   const depotDirectory = join(config.dataDirectory, 'depot');
   await mkdir(depotDirectory, { recursive: true, mode: 0o700 });
-  const depot = await openDepot({ directory: depotDirectory });
+  const depot = await openDepot({ directory: depotDirectory, searchPath: config.searchPath });
   const queue = await provideQueue(config, log, parts);
 
   const services: ServiceContext = { config, database, depot, queue, listener, log };

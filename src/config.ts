@@ -99,7 +99,7 @@ export interface Config {
   readonly stepTimeoutMs: number;
   /** How old what is known of a server may get before the worker looks again; 0: it never looks by itself. */
   readonly observeIntervalSeconds: number;
-  /** The process's own PATH: where scripts on local servers find git. */
+  /** The process's own PATH: where git is looked for, by the depot and by scripts on local servers. */
   readonly searchPath: string;
   /** `embedded`: own PostgreSQL and in-process queue. `distributed`: the given PostgreSQL and Redis. */
   readonly backends:

@@ -105,7 +105,7 @@ export interface Depot {
   preparePack(o: PackOptions): Promise<PreparedPack>;
 }
 
-/** Where git is commonly found; Muster's own environment is not passed on to it. */
+/** Where git is commonly found. */
 const DEFAULT_SEARCH_PATH =
   '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin';
 

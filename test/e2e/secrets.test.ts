@@ -10,22 +10,24 @@ import { packTarGz } from '../support/archive.ts';
 import { startMuster, type TestMuster } from '../support/muster.ts';
 import { requirePart } from '../support/parts.ts';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts';
+import { makeWitness, type Witness } from '../support/witness.ts';
 
 const available = requirePart('sshd') && requirePart('redis-server') && process.getuid?.() === 0;
 const random = () => randomBytes(20).toString('hex');
 const APP = '/app/widgets';
+/** What Muster starts, or what its scripts start. */
+const WATCHED = ['git', 'ssh', 'ssh-keygen', 'sh', 'bash', 'tar', 'env', 'ps', 'sudo'];
 
-/** Looks at all processes of the machine again and again, as a curious user of it might. */
+/**
+ * Looks at all processes of the machine again and again, as a curious user of it might. Short ones may be missed: those
+ * are for the witness.
+ */
 function watchProcesses() {
   const seen = new Set<string>();
   const stopped = new AbortController();
   const look = async (): Promise<void> => {
     for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-      const read = (name: string) => readFile(join('/proc', pid, name), 'utf8').catch(() => '');
-      const command = await read('cmdline');
-      seen.add(command);
-      // What Muster starts must not inherit its settings.
-      if (/^(?:\S*\/)?(?:git|ssh|tar|sh)\0/.test(command)) seen.add(await read('environ'));
+      seen.add(await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => ''));
     }
   };
   const watching = (async () => {
@@ -37,6 +39,7 @@ function watchProcesses() {
   return async (): Promise<string> => {
     stopped.abort();
     await watching;
+    await look();
     return [...seen].join('\n');
   };
 }
@@ -57,6 +60,7 @@ describe.skipIf(!available)('no secret is shown', () => {
   let muster: TestMuster;
   let fleet: SshFleet;
   let directory: TemporaryDirectory;
+  let witness: Witness;
   let processes = '';
   const replies: string[] = [];
 
@@ -92,10 +96,12 @@ describe.skipIf(!available)('no secret is shown', () => {
   /** Everything that has to do with a secret, going well and going wrong, at the level that logs most. */
   beforeAll(async () => {
     directory = await makeTemporaryDirectory();
+    witness = await makeWitness(directory.path, WATCHED);
     const stopWatching = watchProcesses();
     const keypair = generateKeypair();
     secrets['private key'] = keypair.privateKey.split('\n').slice(2, -3).join('\n');
     muster = await startMuster('distributed', {
+      PATH: witness.searchPath,
       MUSTER_LOG_LEVEL: 'trace',
       MUSTER_ADMIN_TOKEN: admin,
       MUSTER_SECRET_KEY: secrets['secret key'] ?? '',
@@ -105,6 +111,7 @@ describe.skipIf(!available)('no secret is shown', () => {
       names: ['web01'],
       directory: directory.path,
       authorizedKeys: [keypair.publicKey],
+      sshdOptions: [`SetEnv=PATH=${witness.searchPath}`],
     });
     const [server] = fleet.servers;
     if (server === undefined) throw new Error('the fleet has no server');
@@ -233,10 +240,18 @@ describe.skipIf(!available)('no secret is shown', () => {
     expect(shownIn(output)).toEqual([]);
   });
 
-  it('in the list of processes, or in the environment of those that Muster starts', () => {
+  it('in the list of processes', () => {
     expect(processes).toContain('server.js');
-    expect(processes).toContain('git\0');
     expect(shownIn(processes)).toEqual([]);
+  });
+
+  it('in the arguments or the environment of a program that Muster starts, here or on a server', async () => {
+    const starts = await Promise.all(WATCHED.map((program) => witness.startsOf(program)));
+    const text = starts.flat().join('\n');
+    // The depot's, here, and those of the scripts on the server.
+    expect(text).toMatch(/^git\0--git-dir=.*\0GIT_TERMINAL_PROMPT=0\0/m);
+    expect(text).toMatch(/^git\0.*\0SSH_CONNECTION=/m);
+    expect(shownIn(text)).toEqual([]);
   });
 
   it('in replies, job results, deployments, the audit or metrics', () => {
