@@ -1,6 +1,7 @@
 import { createLimiter } from '../depot/limiter.ts';
 import { type EventPage, type EventSubject, readEventPage } from '../store/events.ts';
 import type { ServiceContext } from './context.ts';
+import { raceAgainst } from './race-against.ts';
 
 /** Events of one page: what a reader that does not read keeps in memory is at most one. */
 const PAGE = 100;
@@ -64,24 +65,4 @@ export async function* followEvents(
   } finally {
     unsubscribe();
   }
-}
-
-/** @returns true if `changed` came first, before the time was up and the signal aborted */
-function raceAgainst(
-  changed: Promise<void> | null,
-  ms: number,
-  signal: AbortSignal,
-): Promise<boolean> {
-  return new Promise((resolve) => {
-    const settle = (isChanged: boolean): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', leave);
-      resolve(isChanged);
-    };
-    const leave = (): void => settle(false);
-    const timer = setTimeout(leave, ms);
-    signal.addEventListener('abort', leave);
-    if (signal.aborted) leave();
-    void changed?.then(() => settle(true));
-  });
 }

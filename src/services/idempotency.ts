@@ -2,42 +2,80 @@ import { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
 import * as store from '../store/idempotency-keys.ts';
 import type { ServiceContext } from './context.ts';
+import { raceAgainst } from './race-against.ts';
 
 export type { KeyedRequest } from '../store/idempotency-keys.ts';
 
 const Headers = z.record(z.string(), z.string());
 
+/** As long as `wait` can hold a reply, and a little. Source: API.md, "Conventions". */
+const LONGEST_HELD_MS = 310_000;
+/** A lost notification must not hold a caller for long. */
+const RECHECK_MS = 2000;
+
+export interface BeginOptions {
+  /** Ends the wait for the reply to the first request. */
+  readonly signal: AbortSignal;
+  /** How long to wait for that reply; default as long as a reply can be held. */
+  readonly waitMs?: number;
+}
+
 /**
- * Begins a request that carries an Idempotency-Key.
+ * Begins a request that carries an Idempotency-Key. While the same request is under way, in whatever process, this
+ * waits for its reply, and holds no connection of the database meanwhile.
  * @returns null if it is to be done now; else the reply that the same request was given before
- * @throws {AppError} `idempotency_key_reused` if another request had the key, `conflict` if the same one is under way
+ * @throws {AppError} `idempotency_key_reused` if another request had the key, `conflict` if the same one is still
+ *   under way when the time is up or the signal is aborted
  */
 export async function beginRequest(
   context: ServiceContext,
   request: store.KeyedRequest,
+  { signal, waitMs = LONGEST_HELD_MS }: BeginOptions,
 ): Promise<store.KeptReply | null> {
   const { db } = context.database;
   await store.deleteExpiredKeys(db);
-  const first = await store.takeKey(db, request);
-  if (first === null) return null;
-  if (first.requestHash !== request.requestHash) {
-    throw new AppError(
-      'idempotency_key_reused',
-      'This Idempotency-Key was used for another request within 24 hours; use a new key for each different request.',
-    );
+  const deadline = Date.now() + waitMs;
+  let wake = (): void => {};
+  const unsubscribe = context.listener.subscribe(store.replyTopic(request), () => wake());
+  try {
+    for (;;) {
+      // Armed before the row is read, so that a reply that is kept in between is not missed.
+      const changed = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      // Asked anew each time: should the first request come to nothing, one of those that wait is done in its place.
+      const first = await store.takeKey(db, request);
+      if (first === null) return null;
+      requireSame(first, request);
+      if (first.statusCode !== null) return replyOf(first, first.statusCode);
+      const remainingMs = deadline - Date.now();
+      if (remainingMs > 0) await raceAgainst(changed, Math.min(remainingMs, RECHECK_MS), signal);
+      // Who has gone away takes no key: nobody would hear what became of the request.
+      if (remainingMs <= 0 || signal.aborted) throw stillUnderWay();
+    }
+  } finally {
+    unsubscribe();
   }
-  if (first.statusCode === null) {
-    throw new AppError(
-      'conflict',
-      'The first request with this Idempotency-Key is still under way; wait for its reply, then send it again.',
-      { retryable: true },
-    );
-  }
-  return {
-    statusCode: first.statusCode,
-    headers: Headers.parse(first.headers),
-    body: first.body ?? '',
-  };
+}
+
+function requireSame(first: store.IdempotencyKeyRow, request: store.KeyedRequest): void {
+  if (first.requestHash === request.requestHash) return;
+  throw new AppError(
+    'idempotency_key_reused',
+    'This Idempotency-Key was used for another request within 24 hours; use a new key for each different request.',
+  );
+}
+
+function replyOf(first: store.IdempotencyKeyRow, statusCode: number): store.KeptReply {
+  return { statusCode, headers: Headers.parse(first.headers), body: first.body ?? '' };
+}
+
+function stillUnderWay(): AppError {
+  return new AppError(
+    'conflict',
+    'The first request with this Idempotency-Key is still under way; try again in a while to get its reply.',
+    { retryable: true },
+  );
 }
 
 /** Keeps the reply of a request that `beginRequest` let through. */

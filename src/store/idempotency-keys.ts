@@ -1,4 +1,5 @@
 import type { Db } from './database.ts';
+import { notify } from './events.ts';
 import type { IdempotencyKey } from './generated/client.ts';
 import { toJson } from './json.ts';
 
@@ -41,19 +42,26 @@ export async function takeKey(db: Db, request: KeyedRequest): Promise<Idempotenc
   return db.idempotencyKey.findUniqueOrThrow({ where: { userId_key: { userId, key } } });
 }
 
-/** Keeps the reply to the request that has the key. */
+/** What those listen for who wait for the reply to a request of this key. */
+export function replyTopic({ userId, key }: KeyedRequest): string {
+  return `reply ${userId} ${key}`;
+}
+
+/** Keeps the reply to the request that has the key, and tells who waits for it. */
 export async function keepReply(db: Db, request: KeyedRequest, reply: KeptReply): Promise<void> {
   const { userId, key, requestHash } = request;
   await db.idempotencyKey.updateMany({
     where: { userId, key, requestHash, statusCode: null },
     data: { statusCode: reply.statusCode, headers: toJson(reply.headers), body: reply.body },
   });
+  await notify(db, replyTopic(request));
 }
 
 /** Gives a key back: its request came to nothing and may be sent again. */
 export async function releaseKey(db: Db, request: KeyedRequest): Promise<void> {
   const { userId, key, requestHash } = request;
   await db.idempotencyKey.deleteMany({ where: { userId, key, requestHash, statusCode: null } });
+  await notify(db, replyTopic(request));
 }
 
 /** Forgets the replies whose time is over. */

@@ -10,6 +10,7 @@ import {
   keepReply,
 } from '../../services/idempotency.ts';
 import type { Api } from '../fastify-types.ts';
+import { untilGone } from '../settle-job.ts';
 
 const KEY = /^[\x21-\x7e]{1,255}$/;
 /** What a reply must say again the second time. */
@@ -25,7 +26,7 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
 
 /**
  * Makes a POST or PUT with an `Idempotency-Key` happen once: sent again within 24 hours it gets the first reply,
- * marked `Idempotency-Replayed: true`. Keys are each user's own. What fails before the handler (bad token, bad
+ * marked `Idempotency-Replayed: true`; while the first is under way it waits for that reply. Keys are each user's own. What fails before the handler (bad token, bad
  * input) and what fails by no fault of the request takes no key. Source: API.md, "Conventions".
  *
  * The body of an upload is not read for this: it counts as the same if its type and length are.
@@ -35,7 +36,7 @@ export function addIdempotency(app: Api, context: ServiceContext): void {
   app.addHook('preHandler', async (request, reply) => {
     const keyed = keyedRequest(request, context.config.secretKey);
     if (keyed === null) return;
-    const first = await beginRequest(context, keyed);
+    const first = await untilGone(reply, (signal) => beginRequest(context, keyed, { signal }));
     if (first === null) {
       request.keyed = keyed;
       return;
