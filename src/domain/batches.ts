@@ -33,6 +33,10 @@ export interface Batch {
   readonly pauseAfterSeconds: number;
   /** Sorted by server, then by gitdeploy. Never empty. */
   readonly pairs: readonly Pair[];
+  /** Whether it is of the canary. Default false. */
+  readonly canary?: boolean;
+  /** Whether a user must say yes to what comes after it. Default false. */
+  readonly approvalAfter?: boolean;
 }
 
 export interface GroupPlanOptions {
