@@ -2,15 +2,11 @@ import { Readable } from 'node:stream';
 
 const CHUNK_CHARACTERS = 64 * 1024;
 
-/** JSON of which any list may be one that is read while it is sent. Elements are ordinary JSON. */
-export type StreamedJson =
-  | string
-  | number
-  | boolean
-  | null
-  | Iterable<unknown>
-  | AsyncIterable<unknown>
-  | { readonly [key: string]: StreamedJson };
+/**
+ * JSON of which any list may be one that is read while it is sent, however deep in objects. Elements of lists are
+ * ordinary JSON; members that are undefined are left out.
+ */
+export type StreamedJson = Readonly<Record<string, unknown>>;
 
 /** The part of a reply that is needed here; Fastify's own type would hold the stream to the route's schema. */
 interface StreamReply {
@@ -54,9 +50,10 @@ async function* inChunks(parts: AsyncIterable<string>): AsyncGenerator<string> {
   if (text !== '') yield text;
 }
 
-async function* write(value: StreamedJson): AsyncGenerator<string> {
+async function* write(value: unknown): AsyncGenerator<string> {
   if (value === null || typeof value !== 'object') {
-    yield JSON.stringify(value);
+    // A function or a symbol is no JSON, as `JSON.stringify` says of them.
+    yield JSON.stringify(value) ?? 'null';
   } else if (isList(value)) {
     let separator = '[';
     for await (const item of value) {
@@ -67,6 +64,7 @@ async function* write(value: StreamedJson): AsyncGenerator<string> {
   } else {
     let separator = '{';
     for (const [key, member] of Object.entries(value)) {
+      if (member === undefined) continue;
       yield `${separator}${JSON.stringify(key)}:`;
       yield* write(member);
       separator = ',';

@@ -33,6 +33,7 @@ export type NameKind =
   | 'gitrepo'
   | 'gitdeploy'
   | 'group'
+  | 'freeze window'
   | 'user'
   | 'token';
 
@@ -74,9 +75,13 @@ export const RESERVED_APPLICATION_NAMES = [
 /** `GET /server/environments` lists the environments, so no server may have that name. */
 const RESERVED_SERVER_NAMES = ['environments'] as const;
 
+/** Under this name stands on record what Muster does by itself, so no user may have it. */
+export const MUSTER_USERNAME = 'muster';
+
 const RESERVED_NAMES: Partial<Record<NameKind, ReadonlySet<string>>> = {
   application: new Set(RESERVED_APPLICATION_NAMES),
   server: new Set(RESERVED_SERVER_NAMES),
+  user: new Set([MUSTER_USERNAME]),
 };
 
 /**
@@ -95,7 +100,7 @@ export function parseName(kind: NameKind, value: string): Name {
   if (RESERVED_NAMES[kind]?.has(value)) {
     throw new AppError(
       'invalid_input',
-      `\`${value}\` is a word of Muster's own URLs and cannot be the name of ${withArticle(kind)}; choose another name.`,
+      `\`${value}\` ${kind === 'user' ? 'stands for what Muster does by itself' : "is a word of Muster's own URLs"} and cannot be the name of ${withArticle(kind)}; choose another name.`,
       { details: { kind, value, reserved: [...RESERVED_NAMES[kind]] } },
     );
   }

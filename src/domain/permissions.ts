@@ -1,4 +1,4 @@
-import { minimatch } from 'minimatch';
+import { Minimatch } from 'minimatch';
 import { z } from 'zod';
 
 /** What may be done with applications, or with the things that belong to none of them. */
@@ -83,7 +83,15 @@ export function executableActions(permissions: Permissions, application: string)
 
 /** The servers of these that may not be deployed to or initialized on: no glob matches their names. */
 export function forbiddenServers(permissions: Permissions, names: readonly string[]): string[] {
-  return names.filter((name) => !permissions.servers.some((glob) => matches(glob, name)));
+  const mayTouch = serverMatcher(permissions);
+  return names.filter((name) => !mayTouch(name));
+}
+
+/** Says of a server's name whether it may be deployed to; made once for many names. */
+export function serverMatcher({ servers }: Permissions): (name: string) => boolean {
+  const plain = new Set(servers.filter((glob) => !HAS_WILDCARD.test(glob)));
+  const globs = servers.flatMap((glob) => (plain.has(glob) ? [] : [compile(glob)]));
+  return (name) => plain.has(name) || globs.some((glob) => glob.match(name));
 }
 
 /**
@@ -103,5 +111,9 @@ const HAS_WILDCARD = /[*?[\]{}!\\]/;
 function matches(glob: string, name: string): boolean {
   if (name === GLOBAL_SCOPE || glob === GLOBAL_SCOPE) return glob === name;
   if (!HAS_WILDCARD.test(glob)) return glob === name;
-  return minimatch(name, glob, { dot: true, nonegate: true, nocomment: true, noext: true });
+  return compile(glob).match(name);
+}
+
+function compile(glob: string): Minimatch {
+  return new Minimatch(glob, { dot: true, nonegate: true, nocomment: true, noext: true });
 }

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Depot } from '../depot/depot.ts';
 import { discardAbandoned, uploadsDirectory } from '../depot/upload-spool.ts';
+import { MUSTER_USERNAME } from '../domain/names.ts';
 import type { Queue } from '../queue/queue.ts';
 import { findApplicationById, lockApplication } from '../store/applications.ts';
 import type { Database } from '../store/database.ts';
@@ -60,7 +61,12 @@ export async function beginUpkeep(options: UpkeepOptions): Promise<void> {
       if ((await findApplicationById(tx, applicationId)) === null) return null;
       if (await hasUnfinishedJob(tx, applicationId, MAINTAIN_DEPOT)) return null;
       const data = { applicationId };
-      return insertJob(tx, { kind: MAINTAIN_DEPOT, data, username: 'muster', applicationId });
+      return insertJob(tx, {
+        kind: MAINTAIN_DEPOT,
+        data,
+        username: MUSTER_USERNAME,
+        applicationId,
+      });
     });
     if (job === null) continue;
     log.info({ jobId: job.id, applicationId }, 'a depot is to be maintained');

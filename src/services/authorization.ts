@@ -1,3 +1,4 @@
+import { sortedUnique } from '../domain/code-unit-order.ts';
 import { AppError } from '../domain/errors.ts';
 import {
   type Access,
@@ -8,23 +9,43 @@ import {
   GLOBAL_SCOPE,
   isAllowed,
   type Permissions,
+  serverMatcher,
 } from '../domain/permissions.ts';
-import { quotedList } from '../domain/quoted.ts';
+import { quoted, quotedList, shortened } from '../domain/quoted.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 
 /**
  * Refuses to touch servers that the caller may not deploy to. All or nothing: to leave some out in silence would
  * make another deployment of it than was asked for.
- * @param names of all servers that will be touched
+ * @param names of all servers that will be touched; whether there are servers of these names does not matter
  * @throws {AppError} `forbidden`, naming those that are not allowed
  */
 export function requireServers(caller: AuthenticatedCaller, names: readonly string[]): void {
-  const forbidden = forbiddenServers(caller.permissions, names);
+  const forbidden = forbiddenServers(caller.permissions, sortedUnique(names));
   if (forbidden.length === 0) return;
   throw new AppError(
     'forbidden',
     `User \`${caller.username}\` may not touch ${forbidden.length === 1 ? 'server' : 'the servers'} ${quotedList(forbidden)}; leave ${forbidden.length === 1 ? 'it' : 'them'} out, or ask an administrator for the permission.`,
     { details: { servers: forbidden } },
+  );
+}
+
+/** Says which servers somebody may look at: those that they may deploy to, or all for who may read `_global`. */
+export function visibleServers(caller: AuthenticatedCaller): (name: string) => boolean {
+  if (isAllowed(caller.permissions, GLOBAL_SCOPE, 'read')) return () => true;
+  return serverMatcher(caller.permissions);
+}
+
+/**
+ * Refuses to show a server that the caller may not look at, whether there is one of that name or not.
+ * @throws {AppError} `forbidden`
+ */
+export function requireVisibleServer(caller: AuthenticatedCaller, name: string): void {
+  if (visibleServers(caller)(name)) return;
+  throw new AppError(
+    'forbidden',
+    `User \`${caller.username}\` may not look at server ${quoted(name)}; ask an administrator for the permission.`,
+    { details: { servers: [shortened(name)] } },
   );
 }
 

@@ -1,4 +1,5 @@
 import { AppError } from '../domain/errors.ts';
+import { MUSTER_USERNAME } from '../domain/names.ts';
 import { openSecret, sealSecret } from '../domain/sealed-secret.ts';
 import type { Database, Db } from '../store/database.ts';
 import {
@@ -57,7 +58,7 @@ export function rotateSecretKey(
 }
 
 async function recordRotation(tx: Db, secrets: readonly SealedSecret[]): Promise<void> {
-  const operator = { userId: '', username: 'muster', remoteAddress: null, requestId: null };
+  const operator = { userId: '', username: MUSTER_USERNAME, remoteAddress: null, requestId: null };
   await recordAudit(tx, operator, {
     action: 'secret_key.rotate',
     application: null,
