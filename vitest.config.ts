@@ -4,20 +4,24 @@ import { defineConfig } from 'vitest/config';
 const PURE = ['test/domain/**/*.test.ts', 'test/remote/**/*.test.ts'];
 const END_TO_END = ['test/e2e/**/*.test.ts'];
 
+// A bound against waiting for ever, not a measure: a machine that is slow or busy must not fail a test.
+const AWAITED = { poll: { timeout: 60_000 } };
+
 export default defineConfig({
   test: {
     // Every test file has servers of its own beside it, so more workers would only wait for each other.
     maxWorkers: 2,
     projects: [
-      { test: { name: 'unit', include: PURE, testTimeout: 20_000, sequence: { groupOrder: 0 } } },
+      { test: { name: 'unit', include: PURE, testTimeout: 60_000, sequence: { groupOrder: 0 } } },
       {
         test: {
           name: 'integration',
           include: ['test/**/*.test.ts'],
           exclude: [...PURE, ...END_TO_END],
           globalSetup: ['test/support/global-setup.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          expect: AWAITED,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
@@ -27,8 +31,9 @@ export default defineConfig({
           name: 'e2e',
           include: END_TO_END,
           globalSetup: ['test/support/global-setup.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          expect: AWAITED,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
           // Two at once: they mostly wait for servers and processes, and each has all of its own.
           maxWorkers: 2,
           sequence: { groupOrder: 2 },

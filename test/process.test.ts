@@ -4,10 +4,9 @@ import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findQuietPort } from '../scripts/fleet/quiet-port.ts';
 import { sealSecret } from '../src/domain/sealed-secret.ts';
-import { findFreePort } from '../src/embedded/free-port.ts';
 import { openDatabase } from '../src/store/database.ts';
 import { insertKeypair } from '../src/store/keypairs.ts';
 import { requirePart } from './support/parts.ts';
@@ -170,7 +169,7 @@ describe.skipIf(!requirePart('redis-server'))('a process of Muster', () => {
 
   it('of the kind worker answers health and metrics where it is told to', async () => {
     const token = randomBytes(32).toString('hex');
-    const port = await findFreePort();
+    const port = await findQuietPort();
     const api = startProgram(API, settings({ MUSTER_ADMIN_TOKEN: token }));
     await api.says(/listening/);
     const worker = startProgram(WORKER, settings({ MUSTER_WORKER_METRICS_PORT: String(port) }));
@@ -196,13 +195,14 @@ describe.skipIf(!requirePart('redis-server'))('a process of Muster', () => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1');
     await once(socket, 'connect');
     socket.on('error', () => undefined);
-    // Its body never comes.
+    // Its body never comes. That Muster asks for it says that the request is under way.
     socket.write(
-      `PUT /app?app_name=a HTTP/1.1\r\nhost: x\r\nauth-token: ${token}\r\ncontent-length: 10\r\n\r\n{`,
+      `PUT /app?app_name=a HTTP/1.1\r\nhost: x\r\nauth-token: ${token}\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n`,
     );
-    await sleep(500);
+    const [asked] = await once(socket, 'data');
+    expect(String(asked)).toContain('100 Continue');
     program.child.kill('SIGTERM');
-    await sleep(500);
+    await program.says(/"muster stops"/);
     expect(program.child.exitCode).toBeNull();
     program.child.kill('SIGTERM');
     expect((await program.ended).exitCode).toBe(130);

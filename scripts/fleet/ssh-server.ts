@@ -1,9 +1,9 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { findQuietPort } from './quiet-port.ts';
 import { runToEnd } from './run-to-end.ts';
 
 /** The folders that every server has for itself, empty at its start and gone with it. */
@@ -94,7 +94,7 @@ export class SshServer {
     try {
       // Between the look for a free port and sshd's bind another process may take it: look again.
       for (let attempt = 1; ; attempt += 1) {
-        const port = await findFreePort();
+        const port = await findQuietPort();
         try {
           await init.startSshd(port);
           return new SshServer(options, init, port, hostKey);
@@ -236,7 +236,7 @@ class LineWatcher {
         this.#waiting = undefined;
         reject(new Error(`Server ${this.#name} ${what}: ${this.#tail.join('\n')}`));
       };
-      const timer = setTimeout(() => fail('did not answer within 10 s'), 10_000);
+      const timer = setTimeout(() => fail('did not answer within 60 s'), 60_000);
       this.#waiting = (line) => {
         const match = line?.match(wanted);
         if (match) {
@@ -296,15 +296,4 @@ async function makeHostKey(directory: string, type: string, comment: string): Pr
   await chmod(file, 0o600);
   const [algorithm, key] = (await readFile(`${file}.pub`, 'utf8')).split(' ');
   return `${algorithm} ${key}`;
-}
-
-async function findFreePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('No free TCP port.');
-  return address.port;
 }

@@ -257,7 +257,7 @@ async function abandon(url: string): Promise<void> {
   expect(await countGits(), 'the reply was over before it could be left').toBeGreaterThan(0);
   client.destroy();
   for (let tries = 0; (await countGits()) > 0; tries += 1) {
-    if (tries === 200) throw new Error('git still works for a client that has gone');
+    if (tries === 1200) throw new Error('git still works for a client that has gone');
     await sleep(50);
   }
 }

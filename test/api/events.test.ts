@@ -112,7 +112,7 @@ describe('an event stream', () => {
     await expect.poll(() => numbers(stream)).toEqual([0, 1]);
     await tell(id, 2);
     await end(id);
-    await expect.poll(() => stream.isClosed, { timeout: 5000 }).toBe(true);
+    await expect.poll(() => stream.isClosed).toBe(true);
     expect(stream.events.slice(2)).toEqual([
       { id: expect.any(String), event: 'progress', data: { n: 2, text: '' } },
       { id: expect.any(String), event: 'job_succeeded', data: null },
@@ -129,7 +129,7 @@ describe('an event stream', () => {
     const seen: unknown[] = [];
     let last = '';
     // Breaks the connection again and again, wherever it happens to be.
-    for (let tries = 0; tries < 20; tries += 1) {
+    for (let tries = 0; ; tries += 1) {
       const stream = await connect(
         `/job/${id}/events`,
         last === '' ? {} : { 'last-event-id': last },
@@ -167,7 +167,7 @@ describe('an event stream', () => {
       }),
     );
     await end(id);
-    await expect.poll(() => stream.isClosed, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => stream.isClosed).toBe(true);
     expect([...numbers(stream)].sort((a, b) => Number(a) - Number(b))).toEqual(upTo(40));
     expect(new Set(stream.events.map((e) => e.id)).size).toBe(stream.events.length);
   });
@@ -182,16 +182,14 @@ describe('an event stream', () => {
     const reads = countReads();
     const stream = await connect(`/job/${id}/events`);
     stream.reply.pause();
-    await sleep(500);
-    const before = reads.count();
     await tell(id, 800);
     await end(id);
-    await sleep(300);
+    // Time to do what it must not: on a slow machine it may not come to it, on most it would.
+    await sleep(800);
     // What the system buffers, and a page at most beside it; nothing is read on behalf of who does not read.
-    expect(before).toBeLessThanOrEqual(4);
-    expect(reads.count()).toBe(before);
+    expect(reads.count()).toBeLessThanOrEqual(4);
     stream.reply.resume();
-    await expect.poll(() => stream.isClosed, { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => stream.isClosed).toBe(true);
     reads.stop();
     expect(numbers(stream)).toEqual(upTo(801));
   });
@@ -201,9 +199,7 @@ describe('an event stream', () => {
     const streams = await Promise.all(upTo(200).map(() => connect(`/job/${id}/events`)));
     for (const n of upTo(20)) await tell(id, n);
     await end(id);
-    await expect
-      .poll(() => streams.filter((s) => s.isClosed).length, { timeout: 20_000 })
-      .toBe(200);
+    await expect.poll(() => streams.filter((s) => s.isClosed).length).toBe(200);
     for (const stream of streams) expect(numbers(stream)).toEqual(upTo(20));
 
     const waiting = await newJob();

@@ -72,7 +72,8 @@ describe('finding what is wrong with a JSON text', () => {
     });
     const start = performance.now();
     expect(findJsonFault(long)).toBeNull();
-    expect(performance.now() - start).toBeLessThan(2000);
+    // Quadratic work would take hours.
+    expect(performance.now() - start).toBeLessThan(60_000);
   });
 });
 

@@ -79,7 +79,7 @@ describe('GET /metrics', () => {
             sample(text, 'muster_jobs_due'),
           ];
         },
-        { timeout: 15_000, interval: 500 },
+        { interval: 500 },
       )
       .toEqual([1, 1]);
     expect(sample(await page(), 'muster_jobs_due_oldest_seconds')).toBeGreaterThan(0);

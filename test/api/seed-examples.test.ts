@@ -119,7 +119,7 @@ describe('the examples of the published API document', () => {
     // A deletion waits for what the examples before it have started.
     for (
       let tries = 0;
-      example.method === 'DELETE' && reply.status === 409 && tries < 100;
+      example.method === 'DELETE' && reply.status === 409 && tries < 300;
       tries += 1
     ) {
       await new Promise((resolve) => setTimeout(resolve, 200));

@@ -236,11 +236,9 @@ describe('a census of 10,000 pairs', () => {
     }
   });
 
-  it('is whole, in order and quick, and holds little memory', async () => {
+  it('is whole and in order, and holds little memory', async () => {
     const heap = watchHeap();
-    const started = performance.now();
     const reply = await api.call('GET', '/app/large/census?details=true');
-    const tookMs = performance.now() - started;
     const growth = heap.end();
     expect(reply.status).toBe(200);
     expect(reply.headers['content-type']).toBe('application/json; charset=utf-8');
@@ -255,7 +253,6 @@ describe('a census of 10,000 pairs', () => {
       }
     }
     expect(leaves).toBe(COUNT * COUNT);
-    expect(tookMs).toBeLessThan(5000);
     // The answer has 2 MB; measured was a growth of 19 MB, with what this test reads of it and no collection forced.
     expect(growth).toBeLessThan(60 * 1024 ** 2);
   });

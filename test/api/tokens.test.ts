@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureAdmin } from '../../src/services/authentication.ts';
 import { addPerson, bearer, logIn, PASSWORD, type Person } from './people.ts';
@@ -78,17 +77,18 @@ describe('a login', () => {
   it('takes as long for an unknown user as for a wrong password', async () => {
     const measure = async (username: string): Promise<number> => {
       const start = performance.now();
-      await post({ username, password: 'wrong password' });
+      expect((await post({ username, password: 'wrong password' })).status).toBe(401);
       return performance.now() - start;
     };
-    const known: number[] = [];
-    const unknown: number[] = [];
-    for (let i = 0; i < 3; i += 1) {
-      known.push(await measure('bob'));
-      unknown.push(await measure('stranger'));
+    // A busy machine is slow now and then, never quick: the shortest of some times are compared. Who gets wrong logins
+    // is limited, hence no more than eight.
+    let [known, unknown] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    const areAlike = () => unknown > known / 2 && known > unknown / 2;
+    for (let tries = 0; tries < 3 || (tries < 8 && !areAlike()); tries += 1) {
+      known = Math.min(known, await measure('bob'));
+      unknown = Math.min(unknown, await measure('stranger'));
     }
-    expect(Math.min(...unknown)).toBeGreaterThan(Math.min(...known) / 2);
-    expect(Math.min(...known)).toBeGreaterThan(Math.min(...unknown) / 2);
+    expect([known, unknown]).toSatisfy(areAlike);
   });
 
   it('is not kept for its Idempotency-Key: each one gives a token of its own', async () => {
@@ -104,16 +104,19 @@ describe('a login', () => {
 
 describe('tokens', () => {
   it('expire when they were told to', async () => {
-    const body = { username: 'bob', password: PASSWORD, expires_in: 1 };
-    const { id, token, created_datetime, expires_datetime } = (await post(body)).body;
-    const lifeMs = Date.parse(expires_datetime) - Date.parse(created_datetime);
-    expect(lifeMs).toBeGreaterThan(500);
-    expect(lifeMs).toBeLessThan(1500);
-    const headers = bearer(token);
-    expect((await api.call('GET', '/global/tokens', { headers })).status).toBe(200);
-    await sleep(Math.max(0, Date.parse(expires_datetime) - Date.now()) + 50);
-    expect((await api.call('GET', '/global/tokens', { headers })).status).toBe(401);
-    expect((await bob.call('GET', '/global/tokens')).text).not.toContain(id);
+    const make = async (expiresIn: number) =>
+      (await post({ username: 'bob', password: PASSWORD, expires_in: expiresIn })).body;
+    const statusWith = async (token: string) =>
+      (await api.call('GET', '/global/tokens', { headers: bearer(token) })).status;
+    const [short, long] = [await make(1), await make(3600)];
+    const lifeMs = Date.parse(long.expires_datetime) - Date.parse(long.created_datetime);
+    expect(Math.abs(lifeMs - 3_600_000)).toBeLessThan(60_000);
+    await expect.poll(() => statusWith(short.token)).toBe(401);
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(short.expires_datetime));
+    expect(await statusWith(long.token)).toBe(200);
+    const { text } = await bob.call('GET', '/global/tokens');
+    expect(text).not.toContain(short.id);
+    expect(text).toContain(long.id);
   });
 
   it("are listed newest first, the caller's own alone, and say which one is in use", async () => {
@@ -201,17 +204,22 @@ describe('wrong logins', () => {
       const attempt = (password: string) =>
         own.call('POST', '/global/tokens', { body: { username: 'gina', password } });
       // All at once: they count before their passwords are looked at, and no turn comes back meanwhile.
-      const wrong = Array.from({ length: 10 }, () => attempt('wrong password'));
-      await sleep(100);
-      const limited = await attempt('wrong password');
-      expect(limited).toMatchObject({
-        status: 429,
-        body: { error: { code: 'too_many_requests', details: { retry_after_seconds: 6 } } },
-      });
-      expect(limited.headers['retry-after']).toBe('6');
+      const wrong = Array.from({ length: 11 }, () => attempt('wrong password'));
+      const limited = await Promise.any(
+        wrong.map(async (one) => {
+          const reply = await one;
+          return reply.status === 429 ? reply : Promise.reject(new Error(reply.text));
+        }),
+      );
+      expect(limited.body.error.code).toBe('too_many_requests');
+      expect(limited.body.error.details.retry_after_seconds).toBeLessThanOrEqual(6);
+      expect(limited.headers['retry-after']).toBe(
+        String(limited.body.error.details.retry_after_seconds),
+      );
       // Or else the limit would tell a guesser which guess was right.
       expect((await attempt(PASSWORD)).status).toBe(429);
-      for (const { status } of await Promise.all(wrong)) expect(status).toBe(401);
+      const statuses = (await Promise.all(wrong)).map(({ status }) => status);
+      expect(statuses.filter((status) => status === 401)).toHaveLength(10);
       await logIn(own, 'hugo');
     } finally {
       await own.close();

@@ -125,7 +125,7 @@ describe('a request that waits for its job', () => {
         await sleep(20);
       }
       client.destroy();
-      await expect.poll(() => waiting.size, { timeout: 5000 }).toBe(0);
+      await expect.poll(() => waiting.size).toBe(0);
       expect((await other.call('GET', '/job?active=true')).body.jobs).toHaveLength(1);
     } finally {
       await other.close();

@@ -137,7 +137,7 @@ async function gitChildren(): Promise<string[]> {
       .toString()
       .split('\n')
       .filter((name) => name === 'git');
-    if (gits.length === 0 || attempt === 50) return gits;
+    if (gits.length === 0 || attempt === 1000) return gits;
     await sleep(20);
   }
 }

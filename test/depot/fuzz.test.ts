@@ -10,8 +10,8 @@ const FIRST = Number(process.env['MUSTER_FUZZ_FIRST'] ?? 0);
 
 /** One input in fifty is stored by git; each of these takes a few processes. */
 const STORED_EVERY = 50;
-const INPUT_LIMIT_MS = 20_000;
-const SLOWEST_MS = 5000;
+const INPUT_LIMIT_MS = 120_000;
+const SLOWEST_MS = 30_000;
 
 interface Summary {
   readonly outcomes: Record<string, number>;

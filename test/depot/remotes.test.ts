@@ -1,4 +1,5 @@
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type SshFleet, startSshFleet } from '../../scripts/fleet/ssh-fleet.ts';
@@ -212,15 +213,18 @@ describe('a repository on a git server', () => {
 
   it('is reached without a secret in any argument or environment, and nothing is left of it', async () => {
     const { path, remote } = await newRepository();
-    await hook(path, 'sleep 1');
+    // It runs in the repository, and holds the push until it has been looked at.
+    await hook(path, 'touch held; while [ -e held ]; do sleep 0.05; done');
     const commit = await commitOn(null);
     const basic = Buffer.from(`muster:${PASSWORD}`).toString('base64');
     const pushed = push(remote, commit);
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    const held = join(path, 'held');
+    await expect.poll(() => existsSync(held)).toBe(true);
     const seen = await processList();
     const homes = (await readdir(join(depot.directory, '.tmp'))).filter((n) =>
       n.startsWith('remote-'),
     );
+    await rm(held);
     expect(await pushed).toBe('pushed');
     expect(seen).toContain('git-remote-http');
     expect(seen).not.toContain(PASSWORD);
@@ -312,12 +316,13 @@ describe.skipIf(!available)('a repository on a git server over SSH', () => {
 
   it('gets a commit by the key, which no process shows, and pins the host key it sees first', async () => {
     await on(
-      `printf '#!/bin/sh\\nsleep 1\\n' >/srv/repo.git/hooks/pre-receive; chmod +x /srv/repo.git/hooks/pre-receive`,
+      `printf '#!/bin/sh\\ntouch held; while [ -e held ]; do sleep 0.05; done\\n' >/srv/repo.git/hooks/pre-receive; chmod +x /srv/repo.git/hooks/pre-receive`,
     );
     const commit = await commitOn('by key\n');
     const pushed = push(commit);
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await on('until [ -e /srv/repo.git/held ]; do sleep 0.05; done');
     const seen = await processList();
+    await on('rm /srv/repo.git/held; rm /srv/repo.git/hooks/pre-receive');
     expect(await pushed).toBe('pushed');
     expect(seen).toContain('ssh-config');
     expect(seen).not.toContain('PRIVATE KEY');

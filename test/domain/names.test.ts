@@ -223,7 +223,7 @@ describe('parseDeployPath', () => {
 function isBranchToGit(text: string): boolean {
   if (text === '@') return false; // A valid ref, but as an argument it means HEAD.
   const check = (...args: readonly string[]): boolean =>
-    spawnSync('git', ['check-ref-format', ...args], { timeout: 10_000, cwd: '/' }).status === 0;
+    spawnSync('git', ['check-ref-format', ...args], { timeout: 60_000, cwd: '/' }).status === 0;
   return check(`refs/heads/${text}`) && check('--branch', text);
 }
 

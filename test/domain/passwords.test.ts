@@ -37,11 +37,16 @@ describe('passwords', () => {
   });
 
   it('leave the event loop free while they are hashed', async () => {
-    let turns = 0;
-    const counting = setInterval(() => (turns += 1), 5);
-    await hashPassword('password');
-    clearInterval(counting);
-    expect(turns).toBeGreaterThan(2);
+    let most = 0;
+    // A busy machine may give this process no turn while a thread of it works, but not every time.
+    for (let tries = 0; tries < 20 && most < 3; tries += 1) {
+      let turns = 0;
+      const counting = setInterval(() => (turns += 1), 5);
+      await hashPassword('password');
+      clearInterval(counting);
+      most = Math.max(most, turns);
+    }
+    expect(most).toBeGreaterThan(2);
   });
 
   it('are not compared with a hash of unknown form', async () => {

@@ -138,7 +138,7 @@ describe('npm run demo', () => {
     expect(await reply.json()).toMatchObject({ applications: ['widgetmakers'] });
 
     const [, git = ''] = /see web02 +(.+)/.exec(demo.said()) ?? [];
-    const { stdout } = await promisify(execFile)('sh', ['-c', git], { timeout: 10_000 });
+    const { stdout } = await promisify(execFile)('sh', ['-c', git], { timeout: 60_000 });
     expect(stdout).toContain('Keep what was changed on');
 
     demo.child.kill('SIGINT');

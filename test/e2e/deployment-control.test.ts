@@ -173,10 +173,10 @@ describe.skipIf(!available || !withSshd)('a deployment to real servers', () => {
 
     const id = await shop.deploy('b1');
     await shop.until(id, (d) => d.batches[0].steps[0].status === 'running');
-    await expect.poll(() => on('s0', 'ps ax'), { timeout: 20_000 }).toContain('sleep 4242');
+    await expect.poll(() => on('s0', 'ps ax')).toContain('sleep 4242');
     const cancelled = await shop.act(id, 'cancel', '?wait=60');
     expect(cancelled).toMatchObject({ status: 200, body: { status: 'cancelled' } });
-    await expect.poll(() => on('s0', 'ps ax'), { timeout: 20_000 }).not.toContain('sleep 4242');
+    await expect.poll(() => on('s0', 'ps ax')).not.toContain('sleep 4242');
     expect(await on('s0', 'ls -A /opt/web')).toBe('.git\n');
 
     await on('s0', 'rm /opt/slow');

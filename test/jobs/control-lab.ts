@@ -126,7 +126,7 @@ export async function startControlLab(): Promise<ControlLab> {
       api.call('POST', `/app/shop/deployments/${id}/${action}${query}`),
     show,
     until: async (id, status) => {
-      await expect.poll(async () => (await show(id)).status, { timeout: 20_000 }).toBe(status);
+      await expect.poll(async () => (await show(id)).status).toBe(status);
       return show(id);
     },
     census: async () => {

@@ -27,9 +27,7 @@ describe('cancelling a deployment', () => {
   it('ends what runs, starts nothing more, and leaves every server on the build it had', async () => {
     await lab.hold();
     const id = await lab.deploy('b2');
-    await expect
-      .poll(async () => (await lab.show(id)).batches[0].steps[0].status, { timeout: 20_000 })
-      .toBe('running');
+    await expect.poll(async () => (await lab.show(id)).batches[0].steps[0].status).toBe('running');
     const asked = await lab.act(id, 'cancel', '?wait=20');
     expect(asked).toMatchObject({
       status: 200,
@@ -66,9 +64,7 @@ describe('cancelling a deployment', () => {
 
   it('does not wait for a pause of the plan, nor for another deployment', async () => {
     const first = await lab.deploy('b2', '&rolling_pause=3600');
-    await expect
-      .poll(async () => (await lab.show(first)).batches[0].status, { timeout: 20_000 })
-      .toBe('succeeded');
+    await expect.poll(async () => (await lab.show(first)).batches[0].status).toBe('succeeded');
     const second = await lab.deploy('b3');
     await expect.poll(async () => (await activeJobs()).length).toBe(2);
     expect((await lab.act(second, 'cancel', '?wait=20')).body.status).toBe('cancelled');

@@ -93,7 +93,7 @@ describe('a check of a server', () => {
       host_key_pinned: false,
       gitdeploys: [{ application: 'shop', gitdeploy: 'Web', path: '/opt/web', drift: 'none' }],
     });
-    expect(Math.abs(reply.body.facts.clock_skew_ms)).toBeLessThan(2000);
+    expect(Math.abs(reply.body.facts.clock_skew_ms)).toBeLessThan(60_000);
     expect(reply.body.facts.round_trip_ms).toBeGreaterThan(0);
     expect(await api.must('GET', '/server/web01')).toMatchObject({
       facts,
@@ -111,7 +111,7 @@ describe('a check of a server', () => {
       ['b2', 'none'],
     ]);
     const observedAt = (await leaf('web01')).observed_at;
-    expect(Date.now() - Date.parse(observedAt)).toBeLessThan(20_000);
+    expect(Date.now() - Date.parse(observedAt)).toBeLessThan(120_000);
   });
 
   it('sees what a server was rolled back to by hand, and that it came back', async () => {
@@ -273,9 +273,9 @@ describe('the observer', () => {
     byHand('web01', 'reset', '-q', '--hard');
     await forgetObservations();
     const running = startObserver({ ...observer(), intervalSeconds: 1 });
-    await expect.poll(async () => (await brief('web01'))[1], { timeout: 10_000 }).toBe('none');
+    await expect.poll(async () => (await brief('web01'))[1]).toBe('none');
     await edit('web01', 'changed while it runs\n');
-    await expect.poll(async () => (await brief('web01'))[1], { timeout: 10_000 }).toBe('modified');
+    await expect.poll(async () => (await brief('web01'))[1]).toBe('modified');
     await running.close();
     await rm(join(cloneOf('web01'), 'same'));
     byHand('web01', 'reset', '-q', '--hard');

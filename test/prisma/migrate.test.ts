@@ -95,8 +95,8 @@ describe('applyMigrations', () => {
 
   test('gives up with a clear error when another process keeps the lock', async () => {
     const { databaseUrl } = database;
-    await addMigration('1_slow', 'select pg_sleep(1)');
-    const slow = apply();
+    await addMigration('1_slow', 'select pg_sleep(600)');
+    const slow = expect(apply()).rejects.toThrow();
     await expect
       .poll(() => query("select 1 from pg_locks where locktype = 'advisory' and granted"))
       .not.toEqual([]);
@@ -104,6 +104,11 @@ describe('applyMigrations', () => {
     await expect(
       applyMigrations({ databaseUrl, migrationsDirectory, lockTimeoutMs: 50 }),
     ).rejects.toMatchObject({ code: 'service_unavailable', retryable: true });
+    // Once it sleeps; what the engine runs before that may be anything.
+    const endIt = `select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and query like '%pg_sleep(600)%' and state = 'active'
+                      and pid <> pg_backend_pid()`;
+    await expect.poll(() => query(endIt)).not.toEqual([]);
     await slow;
   });
 

@@ -18,7 +18,7 @@ interface OpenConnection {
   readonly query: string;
 }
 
-const CLOSE_TIMEOUT_MS = 2_000;
+const CLOSE_TIMEOUT_MS = 20_000;
 const POLL_MS = 50;
 
 /** A database of the caller's own with all migrations applied, or an `empty` one; takes about 0.1 s. */

@@ -17,7 +17,7 @@ export interface Ended {
 export interface Program {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Waits for something in its standard output. @throws if it ends without */
+  /** Waits for something that it writes, as output or as log. @throws if it ends without */
   says(pattern: RegExp): Promise<RegExpExecArray>;
 }
 
@@ -50,10 +50,10 @@ export function startProgram(
     says: (pattern) =>
       new Promise((resolve, reject) => {
         const look = (): void => {
-          const found = pattern.exec(said.stdout);
+          const found = pattern.exec(said.stdout) ?? pattern.exec(said.stderr);
           if (found !== null) resolve(found);
         };
-        child.stdout.on('data', look);
+        for (const stream of [child.stdout, child.stderr]) stream.on('data', look);
         void ended.then(() => reject(new Error(`${entry} ended: ${said.stderr.slice(-2000)}`)));
         look();
       }),

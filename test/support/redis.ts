@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { findFreePort } from '../../src/embedded/free-port.ts';
+import { findQuietPort } from '../../scripts/fleet/quiet-port.ts';
 import { findProgram } from './parts.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 
@@ -18,14 +18,14 @@ export interface TestRedis {
 }
 
 const START_ATTEMPTS = 5;
-const READY_TIMEOUT_MS = 10_000;
+const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 
 /** Start a real redis-server on a free port, which keeps nothing on disk and ends with the test process. */
 export async function startRedis(): Promise<TestRedis> {
   const directory = await makeTemporaryDirectory();
   for (let attempt = 1; ; attempt += 1) {
-    const port = await findFreePort();
+    const port = await findQuietPort();
     try {
       return handleOf(port, await launch(port, directory.path), directory.path, directory.remove);
     } catch (error) {

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { defineScript, type RemoteScript } from '../../src/remote/script.ts';
@@ -80,18 +81,23 @@ function contract(targetOf: () => Promise<ServerTarget>): void {
         yield chunk;
       }
     };
-    let sentBeforeReading = 0;
-    const result = await connection.run(script('echo started; sleep 0.5; sha256sum'), {
+    const mayRead = connection.pathOn('/opt/may-read');
+    const waiting = 'echo started; until [ -e "$1" ]; do sleep 0.05; done; sha256sum';
+    let begin = (): void => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const running = connection.run(script(waiting, mayRead), {
       ...limits,
       stdin: () => Readable.from(source()),
-      onOutput: () => {
-        setTimeout(() => {
-          sentBeforeReading = sent;
-        }, 300);
-      },
+      onOutput: () => begin(),
     });
-    expect(result.stdout).toContain(hash.digest('hex'));
-    expect(sentBeforeReading).toBeLessThan(100);
+    await Promise.race([begun, running]);
+    // Time to send more than it should.
+    await sleep(300);
+    expect(sent).toBeLessThan(100);
+    await connection.run(script(': >"$1"', mayRead), limits);
+    expect((await running).stdout).toContain(hash.digest('hex'));
   });
 
   it('lets a script end without reading its input', async () => {
@@ -138,9 +144,15 @@ function contract(targetOf: () => Promise<ServerTarget>): void {
   it('stops a script at the end of its time, with a chance to clean up', async () => {
     const path = connection.pathOn('/opt/cleaned');
     const slow = script('trap \'touch "$1"; exit 1\' TERM; sleep 30 & wait', path);
-    const error = await failureOf(connection.run(slow, { timeoutMs: 500 }));
-    expect(error.code).toBe('command_timeout');
-    expect((await connection.run(script('test -e "$1"', path), limits)).exitCode).toBe(0);
+    const wasCleaned = async () =>
+      (await connection.run(script('test -e "$1"', path), limits)).exitCode === 0;
+    // On a busy machine its time may be over before it has come as far as its trap.
+    for (const timeoutMs of [500, 2000, 10_000]) {
+      const error = await failureOf(connection.run(slow, { timeoutMs }));
+      expect(error.code).toBe('command_timeout');
+      if (await wasCleaned()) break;
+    }
+    expect(await wasCleaned()).toBe(true);
   });
 
   it('stops a script when the signal is aborted, with its reason', async () => {
@@ -157,19 +169,16 @@ function contract(targetOf: () => Promise<ServerTarget>): void {
   });
 
   it('ends a script that does not heed TERM', async () => {
-    const started = Date.now();
     const error = await failureOf(
       connection.run(script("trap '' TERM; while :; do sleep 1; done"), { timeoutMs: 300 }),
     );
     expect(error.code).toBe('command_timeout');
-    expect(Date.now() - started).toBeLessThan(6000);
   });
 
   it('does not wait for what a script leaves running', async () => {
-    const started = Date.now();
-    const result = await connection.run(script('sleep 20 & echo left it'), limits);
+    // It would outlive the run's time.
+    const result = await connection.run(script('sleep 30 & echo left it'), limits);
     expect(result).toMatchObject({ exitCode: 0, stdout: 'left it\n' });
-    expect(Date.now() - started).toBeLessThan(5000);
   });
 
   it('runs many scripts at once', async () => {

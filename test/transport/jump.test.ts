@@ -7,7 +7,7 @@ import { failureOf } from './scripts/clone-lab.ts';
 import { requireSshFleet, type SshLab, startSshLab } from './ssh-lab.ts';
 
 const script = (text: string): RemoteScript => defineScript({ name: 'probe', text, args: [] });
-const limits = { timeoutMs: 20_000 };
+const limits = { timeoutMs: 60_000 };
 
 describe.skipIf(!(await requireSshFleet()))('a server that is reached from another one', () => {
   let lab: SshLab;

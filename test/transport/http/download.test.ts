@@ -257,7 +257,7 @@ describe('over TLS', () => {
 });
 
 describe('a download ends', () => {
-  const quick = { connectMs: 300, idleMs: 300, totalMs: 5000 };
+  const patient = { connectMs: 60_000, idleMs: 60_000, totalMs: 60_000 };
 
   it.each([204, 206, 304, 401, 404, 500, 503])('when the server answers %s', async (status) => {
     const { port } = await serve((_request, response) => response.writeHead(status).end());
@@ -285,7 +285,9 @@ describe('a download ends', () => {
     ['stops in the middle', (_request, response) => void response.write(CONTENT)],
   ])('when the server %s', async (_what, answer) => {
     const { port } = await serve(answer);
-    const error = await failureOf(fetchFrom(`http://127.0.0.1:${port}/`, { limits: quick }));
+    const error = await failureOf(
+      fetchFrom(`http://127.0.0.1:${port}/`, { limits: { ...patient, idleMs: 300 } }),
+    );
     expect([error.code, error.message]).toEqual([
       'download_failed',
       expect.stringContaining('silent'),
@@ -297,7 +299,7 @@ describe('a download ends', () => {
       const timer = setInterval(() => response.write('x'), 20);
       response.once('close', () => clearInterval(timer));
     });
-    const limits = { ...quick, totalMs: 500 };
+    const limits = { ...patient, totalMs: 500 };
     const error = await failureOf(fetchFrom(`http://127.0.0.1:${port}/`, { limits }));
     expect(error.message).toContain('not complete after');
   });
@@ -308,7 +310,8 @@ describe('a download ends', () => {
       () => Promise.reject(Object.assign(new Error('no'), { code: 'ENOTFOUND' })),
       () => sleep(60_000, [], { ref: false }),
     ]) {
-      const work = fetchFrom('http://nowhere.test/', { resolve, limits: quick });
+      const limits = { ...patient, connectMs: 300 };
+      const work = fetchFrom('http://nowhere.test/', { resolve, limits });
       expect((await failureOf(work)).code).toBe('download_failed');
     }
   });

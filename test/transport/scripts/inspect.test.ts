@@ -42,7 +42,7 @@ const inspectAll = async (
 ): Promise<InspectAnswer> => {
   const clones = paths.map((path) => ({ path, branch: BRANCH }));
   const script = inspectScript({ root: lab.root, clones });
-  return await runOperation(connection, script, inspectAnswerSchema, { timeoutMs: 10_000 });
+  return await runOperation(connection, script, inspectAnswerSchema, { timeoutMs: 60_000 });
 };
 
 describe('inspect', () => {

@@ -53,7 +53,7 @@ describe('switch, where others were before', () => {
         (done) => done.state,
         (busy: AppError) => busy.code,
       );
-    await expect.poll(tryAgain, { timeout: 5000 }).toBe('switched');
+    await expect.poll(tryAgain).toBe('switched');
     expect(await readdir(file('.git'))).not.toContain('muster.lock');
   });
 
