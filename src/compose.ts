@@ -22,6 +22,7 @@ import type { Queue } from './queue/queue.ts';
 import type { ServiceContext } from './services/context.ts';
 import { checkSecretKey } from './services/secret-key.ts';
 import { type Database, openDatabase } from './store/database.ts';
+import { abandonClaims } from './store/jobs.ts';
 import { openListener } from './store/listener.ts';
 import { countWork } from './store/statistics.ts';
 import type { Transport } from './transport/connection.ts';
@@ -72,6 +73,11 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
   await probeStorage(config.dataDirectory);
   const { database, databaseUrl } = await provideDatabase(config, log, parts);
   await checkSecretKey(database, config.secretKey);
+  if (config.backends.mode === 'embedded') {
+    // The data directory is locked, so whoever had a job is gone for sure: nobody waits for its lease to end.
+    const left = await abandonClaims(database.db);
+    if (left > 0) log.info({ jobs: left }, 'jobs of the process before are gone on with');
+  }
   const listener = openListener(databaseUrl);
   parts.add(() => listener.close());
   const depotDirectory = join(config.dataDirectory, 'depot');
@@ -118,6 +124,7 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
         handlers: createHandlers(dependencies),
         log,
         concurrency: config.workerConcurrency,
+        leaseSeconds: config.jobLeaseSeconds,
         listener,
         retentionDays: config.jobRetentionDays,
         onJobEnded: metrics.jobEnded,

@@ -60,6 +60,7 @@ const Settings = z.object({
   MUSTER_UNPACKED_MAX_FILES: count(1_000_000, 1, 10_000_000),
   MUSTER_INDIRECT_ALLOW: z.string().default('').transform(readAllowList),
   MUSTER_WORKER_CONCURRENCY: count(10, 1, 1000),
+  MUSTER_JOB_LEASE_SECONDS: count(30, 2, 3600),
   MUSTER_WORKER_METRICS_PORT: count(0, 0, 65_535),
   MUSTER_DATABASE_CONNECTIONS: count(10, 2, 1000),
   MUSTER_SSH_CONNECT_TIMEOUT_MS: count(10_000, 100, 600_000),
@@ -87,6 +88,8 @@ export interface Config {
     readonly indirectAllow: AllowList;
   };
   readonly workerConcurrency: number;
+  /** How long a worker may be silent before its jobs are given to others. */
+  readonly jobLeaseSeconds: number;
   /** Where a worker process answers /healthz, /readyz and /metrics; null: nowhere. */
   readonly workerMetricsPort: number | null;
   /** PostgreSQL connections of this process at most, beside the one that listens. */
@@ -152,6 +155,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       indirectAllow: s.MUSTER_INDIRECT_ALLOW,
     },
     workerConcurrency: s.MUSTER_WORKER_CONCURRENCY,
+    jobLeaseSeconds: s.MUSTER_JOB_LEASE_SECONDS,
     workerMetricsPort: s.MUSTER_WORKER_METRICS_PORT === 0 ? null : s.MUSTER_WORKER_METRICS_PORT,
     databaseConnections: s.MUSTER_DATABASE_CONNECTIONS,
     jobRetentionDays: s.MUSTER_JOB_RETENTION_DAYS,

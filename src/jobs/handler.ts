@@ -23,6 +23,13 @@ export interface JobContext {
   readonly draining: AbortSignal;
   /** Adds a line to the job's results, and to the stream of the deployment that the job runs. */
   emit(kind: string, data: unknown): Promise<void>;
+  /** Changes rows and adds the line that tells of it: both or neither, whenever the worker dies. */
+  record(kind: string, data: unknown, change: (tx: Db) => Promise<void>): Promise<void>;
+  /**
+   * Changes rows in one transaction. Like `emit` and `record` it writes nothing, throws and aborts `lost` once the job
+   * is another worker's: whatever a handler writes goes through one of the three.
+   */
+  transaction<T>(work: (tx: Db) => Promise<T>): Promise<T>;
 }
 
 /**

@@ -6,7 +6,7 @@ import { connectServer } from './connect-server.ts';
 import type { JobDependencies } from './dependencies.ts';
 import { eachLimited } from './each-limited.ts';
 import type { JobContext } from './handler.ts';
-import { holdLeases } from './hold-leases.ts';
+import { holdLeases, pathLeaseSeconds } from './hold-leases.ts';
 import { pause } from './pause.ts';
 import { type ServerOutcome, ServerOutcomes } from './server-outcomes.ts';
 
@@ -57,7 +57,7 @@ export async function onEachServer(
 }
 
 async function withLease(
-  { database }: JobDependencies,
+  { config, database }: JobDependencies,
   context: JobContext,
   place: { server: ServerRow; path: string },
   work: (signal: AbortSignal) => Promise<ServerOutcome>,
@@ -68,6 +68,7 @@ async function withLease(
     const request = {
       keys: [leaseKey(server.id, path)],
       holder: `job:${context.jobId}`,
+      leaseSeconds: pathLeaseSeconds(config),
       signal: context.signal,
     };
     const done = await holdLeases(database, request, async (_leases, signal) => ({

@@ -5,14 +5,13 @@ import { AppError, type ErrorBody, toErrorBody } from '../domain/errors.ts';
 import { JOB_KINDS, type JobData, type JobKind } from '../queue/job-kinds.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { Database, Db } from '../store/database.ts';
-import { appendEvent } from '../store/events.ts';
+import { appendEvent, countTold } from '../store/events.ts';
 import {
   CANCEL_TOPIC,
   type Claim,
   claimJob,
   deferJob,
   finishJob,
-  JOB_LEASE_SECONDS,
   type JobEnd,
   type JobRow,
   listCancelledJobs,
@@ -21,13 +20,17 @@ import {
   renewClaim,
 } from '../store/jobs.ts';
 import type { Listener } from '../store/listener.ts';
-import { createEventWriter } from './event-writer.ts';
 import type { JobContext, JobHandler, JobHandlers, JobOutcome } from './handler.ts';
+import { createJobRecord, takenError } from './job-record.ts';
 import { keepTidy } from './retention.ts';
 
+/** How often a worker looks for jobs that nobody rings for; more often where leases are shorter than usual. */
 const RECONCILE_MS = 3000;
-/** A job that killed its worker this many times is not tried again. */
+const LEASE_SECONDS = 30;
+/** A job that killed its worker this many times without getting further is not tried again. */
 const MAX_ATTEMPTS = 5;
+/** However far it got, it may do so no more often than this. */
+const MAX_MORE_ATTEMPTS = 100;
 /** How long running jobs may go on after the worker was asked to stop. */
 const DRAIN_MS = 30_000;
 /** What is put back for longer is not rung for: the reconciler finds it when its time has come. */
@@ -42,6 +45,8 @@ export interface WorkerOptions {
   readonly log: Logger;
   /** Jobs at once. */
   readonly concurrency: number;
+  /** How long the worker may be silent before its jobs go to others. Default 30. */
+  readonly leaseSeconds?: number;
   /** After how many days jobs that are over, and the output of deployments, are deleted. Default never. */
   readonly retentionDays?: number;
   /** Told of every job that came to its end here; `seconds` are from its first start. */
@@ -66,7 +71,7 @@ interface RunningJob {
 
 /** Starts to take jobs: those that the queue rings for, and those that it forgot. */
 export function startWorker(options: WorkerOptions): Worker {
-  const { database, queue, listener, log, concurrency } = options;
+  const { database, queue, listener, log, concurrency, leaseSeconds = LEASE_SECONDS } = options;
   const name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   const draining = new AbortController();
   const forced = new AbortController();
@@ -85,6 +90,7 @@ export function startWorker(options: WorkerOptions): Worker {
     jobs.set(jobId, job);
     const run = runJob(jobId, {
       ...options,
+      leaseSeconds,
       name,
       draining: draining.signal,
       forced: forced.signal,
@@ -118,7 +124,7 @@ export function startWorker(options: WorkerOptions): Worker {
     for (const jobId of await listDueJobs(database.db, free)) void take(jobId);
   };
   const look = coalesced(reconcile, log);
-  const timer = setInterval(look.soon, RECONCILE_MS);
+  const timer = setInterval(look.soon, Math.min(RECONCILE_MS, (leaseSeconds * 1000) / 3));
   const unsubscribe = listener?.subscribe(CANCEL_TOPIC, look.soon);
   const tidying =
     options.retentionDays === undefined
@@ -165,6 +171,7 @@ function coalesced(
 }
 
 interface RunOptions extends WorkerOptions {
+  readonly leaseSeconds: number;
   readonly name: string;
   readonly draining: AbortSignal;
   readonly forced: AbortSignal;
@@ -172,19 +179,19 @@ interface RunOptions extends WorkerOptions {
 }
 
 async function runJob(jobId: string, options: RunOptions): Promise<void> {
-  const { database, handlers, name, cancelled } = options;
-  const job = await claimJob(database.db, jobId, name);
+  const { database, handlers, name, cancelled, leaseSeconds } = options;
+  const job = await claimJob(database.db, jobId, { worker: name, leaseSeconds });
   if (job === null) return;
   const log = options.log.child({ jobId, kind: job.kind });
   const claim: Claim = { id: job.id, worker: name, attempts: job.attempts };
   const taken = new AbortController();
   const lost = AbortSignal.any([taken.signal, options.forced]);
-  const heartbeat = startHeartbeat(database, claim, taken);
+  const heartbeat = startHeartbeat(database, { claim, leaseSeconds, lost: taken });
   // Null as long as nobody knows what the row asks for; then there is nothing to clean up either.
   let handler: BoundHandler | null = null;
   try {
     handler = bindHandler(handlers, kindOf(job), job);
-    refuseDeadly(job);
+    await refuseDeadly(database, job);
     if (job.cancelRequestedAt !== null) throw cancelledByUser();
     log.info({ attempt: job.attempts }, 'job started');
     const { deploymentId } = handler;
@@ -195,7 +202,7 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
       cancelled,
       lost,
       draining: options.draining,
-      emit: createEventWriter(database, { jobId, deploymentId }),
+      ...createJobRecord(database, { claim, deploymentId, lost: taken }),
     });
     if (outcome.outcome === 'again') {
       await putBack(options, claim, outcome.afterMs);
@@ -320,11 +327,14 @@ function endOf<S extends string>(
   return { kind: known, status, seconds: Math.max(0, seconds) };
 }
 
-function refuseDeadly(job: JobRow): void {
-  if (job.attempts <= MAX_ATTEMPTS) return;
+async function refuseDeadly({ db }: Database, { id, attempts }: JobRow): Promise<void> {
+  if (attempts <= MAX_ATTEMPTS) return;
+  // Who gets further each time is not what kills its workers.
+  const told = await countTold(db, id);
+  if (attempts <= MAX_ATTEMPTS + Math.min(told, MAX_MORE_ATTEMPTS)) return;
   throw new AppError(
     'internal',
-    `The job's worker died ${MAX_ATTEMPTS} times while doing it, so it is not tried again; the workers' logs say more.`,
+    `The job's worker died ${attempts - 1} times while doing it, so it is not tried again; the workers' logs say more.`,
   );
 }
 
@@ -337,23 +347,31 @@ function kindOf(job: JobRow): JobKind {
 }
 
 /** Tells PostgreSQL that the worker lives; aborts `lost` when the job has gone to another worker. */
-function startHeartbeat(database: Database, claim: Claim, lost: AbortController): NodeJS.Timeout {
-  let lastSeen = Date.now();
+function startHeartbeat(
+  database: Database,
+  {
+    claim,
+    leaseSeconds,
+    lost,
+  }: { readonly claim: Claim; readonly leaseSeconds: number; readonly lost: AbortController },
+): NodeJS.Timeout {
+  // Of a clock that nobody sets: the wall's may jump.
+  let lastSeen = performance.now();
   return setInterval(
     () => {
-      renewClaim(database.db, claim).then(
+      renewClaim(database.db, claim, leaseSeconds).then(
         (mine) => {
-          lastSeen = Date.now();
-          if (!mine) lost.abort(new Error('the job was taken by another worker'));
+          lastSeen = performance.now();
+          if (!mine) lost.abort(takenError());
         },
         () => {
           // Unreachable for the whole lease: another worker may have it by now, so this one must stop.
-          if (Date.now() - lastSeen > JOB_LEASE_SECONDS * 1000) {
+          if (performance.now() - lastSeen > leaseSeconds * 1000) {
             lost.abort(new Error('the lease could not be renewed'));
           }
         },
       );
     },
-    (JOB_LEASE_SECONDS * 1000) / 3,
+    (leaseSeconds * 1000) / 3,
   );
 }

@@ -141,6 +141,14 @@ export async function hasDeploymentEvent(
   );
 }
 
+/** How many different things a job has told, beside what it printed and how it ended: how far it has got. */
+export async function countTold(db: Db, jobId: string): Promise<number> {
+  const [row] = await db.$queryRaw<{ count: number }[]>`
+    select count(distinct (kind, data::text))::int as count from events
+     where job_id = ${jobId}::uuid and kind <> 'output' and kind not like 'job\\_%'`;
+  return row?.count ?? 0;
+}
+
 /** Deletes up to `limit` events of one kind that deployments told before `before`. @returns how many */
 export function deleteOldDeploymentEvents(
   db: Db,

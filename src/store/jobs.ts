@@ -10,6 +10,8 @@ export interface NewJob {
   readonly kind: string;
   readonly data: unknown;
   readonly username: string;
+  /** Default null: nobody's, but Muster's own. */
+  readonly userId?: string | null;
   readonly applicationId: string | null;
 }
 
@@ -47,8 +49,14 @@ export function countActiveJobs(db: Db, applicationId: string): Promise<number> 
   });
 }
 
-/** How long a worker may be silent before its job is given to another one. */
-export const JOB_LEASE_SECONDS = 30;
+/** How long a worker may be silent before its job is given to another one, unless the settings say otherwise. */
+const JOB_LEASE_SECONDS = 30;
+
+/** Who wants to have a job, and for how long it may be silent then. */
+export interface Claimant {
+  readonly worker: string;
+  readonly leaseSeconds: number;
+}
 
 /**
  * Gives a job that is due to a worker: queued, or left behind by a worker that is silent.
@@ -56,11 +64,13 @@ export const JOB_LEASE_SECONDS = 30;
  * so that a worker which was presumed dead can no longer change the row.
  * @returns null if the job is over, not due yet or in good hands
  */
-export async function claimJob(db: Db, id: string, worker: string): Promise<JobRow | null> {
+export async function claimJob(db: Db, id: string, by: string | Claimant): Promise<JobRow | null> {
+  const { worker, leaseSeconds } =
+    typeof by === 'string' ? { worker: by, leaseSeconds: JOB_LEASE_SECONDS } : by;
   const count = await db.$executeRaw`
     update jobs
        set status = 'running', worker = ${worker}, attempts = attempts + 1,
-           lease_expires_at = now() + make_interval(secs => ${JOB_LEASE_SECONDS}),
+           lease_expires_at = now() + make_interval(secs => ${leaseSeconds}),
            -- one that is cancelled before it began never begins
            started_at = case when cancel_requested_at is null then coalesce(started_at, now()) else started_at end
      where id = ${id}::uuid and status in ('queued', 'running')
@@ -95,12 +105,35 @@ const held = ({ id, worker, attempts }: Claim) => ({
 });
 
 /** Tells that the worker is alive. False if the job is no longer its own. */
-export async function renewClaim(db: Db, claim: Claim): Promise<boolean> {
+export async function renewClaim(
+  db: Db,
+  claim: Claim,
+  leaseSeconds = JOB_LEASE_SECONDS,
+): Promise<boolean> {
   const count = await db.$executeRaw`
-    update jobs set lease_expires_at = now() + make_interval(secs => ${JOB_LEASE_SECONDS})
+    update jobs set lease_expires_at = now() + make_interval(secs => ${leaseSeconds})
      where id = ${claim.id}::uuid and worker = ${claim.worker} and attempts = ${claim.attempts}
        and status = 'running'`;
   return count === 1;
+}
+
+/**
+ * Keeps a job from going to another worker until the transaction ends, so that what is written in it was written by
+ * who has the job. Call it first. False if the job is no longer the worker's own, however long that one has slept.
+ */
+export async function guardClaim(tx: Db, claim: Claim): Promise<boolean> {
+  const rows = await tx.$queryRaw<unknown[]>`
+    select 1 from jobs
+     where id = ${claim.id}::uuid and worker = ${claim.worker} and attempts = ${claim.attempts}
+       and status = 'running'
+       for share`;
+  return rows.length === 1;
+}
+
+/** Takes all jobs from their workers, for who knows that none of these lives any more. @returns how many */
+export function abandonClaims(db: Db): Promise<number> {
+  return db.$executeRaw`
+    update jobs set worker = null, lease_expires_at = null where status = 'running' and worker is not null`;
 }
 
 /**

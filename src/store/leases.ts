@@ -9,7 +9,17 @@ export interface Lease {
 
 export const leaseKey = (serverId: string, path: string): string => `${serverId}:${path}`;
 
-const LEASE_MS = 60_000;
+/** How long leases last without being renewed, unless the settings say otherwise. */
+export const LEASE_SECONDS = 60;
+
+/** Who wants to have leases, and how long they last without being renewed. */
+export interface LeaseHolder {
+  readonly holder: string;
+  readonly leaseSeconds: number;
+}
+
+const holderOf = (by: string | LeaseHolder): LeaseHolder =>
+  typeof by === 'string' ? { holder: by, leaseSeconds: LEASE_SECONDS } : by;
 
 /**
  * Takes all the leases or none. A holder that asks again gets them again, each with a higher fence,
@@ -20,16 +30,17 @@ const LEASE_MS = 60_000;
 export async function acquireLeases(
   database: Database,
   keys: readonly string[],
-  holder: string,
+  by: string | LeaseHolder,
 ): Promise<{ leases: Lease[] } | { heldBy: string; key: string }> {
   const sorted = [...new Set(keys)].sort();
+  const { holder, leaseSeconds } = holderOf(by);
   class Taken extends Error {}
   try {
     return await database.transaction(async (tx) => {
       const leases = await tx.$queryRaw<Lease[]>`
         insert into leases as l (key, holder, fence, expires_at)
         select k, ${holder}, (extract(epoch from clock_timestamp()) * 1000)::bigint,
-               now() + make_interval(secs => ${LEASE_MS / 1000})
+               now() + make_interval(secs => ${leaseSeconds})
           from unnest(${sorted}::text[]) as k order by k
         on conflict (key) do update
            set holder = excluded.holder, fence = greatest(l.fence + 1, excluded.fence),
@@ -46,19 +57,20 @@ export async function acquireLeases(
        where key = any(${sorted}::text[]) and holder <> ${holder} and expires_at >= now()
        order by key limit 1`;
     return taken === undefined
-      ? acquireLeases(database, keys, holder)
+      ? acquireLeases(database, keys, by)
       : { heldBy: taken.holder, key: taken.key };
   }
 }
 
-/** Keeps a holder's leases for another minute. @returns false if any of them is lost. */
+/** Keeps a holder's leases for as long again. @returns false if any of them is lost. */
 export async function renewLeases(
   db: Db,
-  holder: string,
+  by: string | LeaseHolder,
   leases: readonly Lease[],
 ): Promise<boolean> {
+  const { holder, leaseSeconds } = holderOf(by);
   const count = await db.$executeRaw`
-    update leases l set expires_at = now() + make_interval(secs => ${LEASE_MS / 1000})
+    update leases l set expires_at = now() + make_interval(secs => ${leaseSeconds})
       from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
      where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
   return count === leases.length;

@@ -76,6 +76,8 @@ describe('committing to a branch whose repository is at a provider', () => {
         told.push({ kind, data });
         return Promise.resolve();
       },
+      record: () => Promise.reject(new Error('a commit is recorded where the head moves')),
+      transaction: (work) => api.services.database.transaction(work),
     };
     const { config, database, depot } = api.services;
     const transport = createTransport({ ssh: { loginTimeoutMs: 1000 } });

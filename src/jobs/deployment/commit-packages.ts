@@ -1,5 +1,6 @@
 import { AppError } from '../../domain/errors.ts';
 import { insertDeploymentCommit } from '../../store/deployments.ts';
+import { appendEvent } from '../../store/events.ts';
 import { findGitrepoById } from '../../store/gitrepos.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
@@ -24,15 +25,6 @@ export async function commitPackages(
     if (commits.has(key)) continue;
     const commit = await commitPackage(dependencies, context, work, gitdeploy);
     commits.set(key, { ...commit, deploymentId: work.deployment.id });
-    const { gitrepoName, branch, changedFiles } = commit;
-    await context.emit('commit', {
-      gitrepo: gitrepoName,
-      branch,
-      commit: commit.commit,
-      added: changedFiles.added,
-      modified: changedFiles.modified,
-      deleted: changedFiles.deleted,
-    });
   }
   return commits;
 }
@@ -68,7 +60,23 @@ async function commitPackage(
     buildId: build.id,
     message: commitMessage(deployment, target.packageName),
     date: deployment.createdAt,
-    record: (tx, commit) => insertDeploymentCommit(tx, toRecord(commit)),
+    record: async (tx, commit) => {
+      await insertDeploymentCommit(tx, toRecord(commit));
+      const { added, modified, deleted } = commit.changedFiles;
+      await appendEvent(tx, {
+        jobId: context.jobId,
+        deploymentId: deployment.id,
+        kind: 'commit',
+        data: {
+          gitrepo: gitrepo.name,
+          branch: target.branch,
+          commit: commit.commit,
+          added,
+          modified,
+          deleted,
+        },
+      });
+    },
   });
   return toRecord(made);
 }

@@ -1,6 +1,7 @@
 import { EMPTY_TREE } from '../../depot/git.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type CommitRow, recordRollbackCommit } from '../../store/deployments.ts';
+import { appendEvent } from '../../store/events.ts';
 import { findBranch, findGitrepoById, type GitrepoRow } from '../../store/gitrepos.ts';
 import { findBuildOfTree } from '../../store/rollbacks.ts';
 import type { JobDependencies } from '../dependencies.ts';
@@ -97,7 +98,7 @@ async function commitBranch(
       gitrepoName: gitrepo.name,
       branch: forward.branch,
     };
-    const { commit, changedFiles } = await commitToBranch(dependencies, context, {
+    const { commit } = await commitToBranch(dependencies, context, {
       gitrepo,
       branch: forward.branch,
       tree,
@@ -107,21 +108,28 @@ async function commitBranch(
       record: async (tx, made) => {
         await recordRollbackCommit(tx, { ...row, tree, ...made });
         // From here on the head is no longer what it was, so where it is to end must be written down.
-        if (tree === last.tree) return;
-        await recordRollbackCommit(tx, { ...row, tree: last.tree, commit: '', changedFiles: NONE });
+        if (tree !== last.tree) {
+          const { tree: end } = last;
+          await recordRollbackCommit(tx, { ...row, tree: end, commit: '', changedFiles: NONE });
+        }
+        const { added, modified, deleted } = made.changedFiles;
+        await appendEvent(tx, {
+          jobId: context.jobId,
+          deploymentId: deployment.id,
+          kind: 'commit',
+          data: {
+            phase: 'rollback',
+            gitrepo: gitrepo.name,
+            branch: forward.branch,
+            commit: made.commit,
+            added,
+            modified,
+            deleted,
+          },
+        });
       },
     });
     commits.set(tree, commit);
-    const { added, modified, deleted } = changedFiles;
-    await context.emit('commit', {
-      phase: 'rollback',
-      gitrepo: gitrepo.name,
-      branch: forward.branch,
-      commit,
-      added,
-      modified,
-      deleted,
-    });
   }
   return commits;
 }

@@ -13,7 +13,7 @@ import type { JobDependencies } from '../dependencies.ts';
 import { COMMIT_AUTHOR, ensureBranch, fetchHead } from '../gitrepo-branch.ts';
 import { findRemote, withPatience } from '../gitrepo-remote.ts';
 import type { JobContext } from '../handler.ts';
-import { holdLeases } from '../hold-leases.ts';
+import { holdLeases, pathLeaseSeconds } from '../hold-leases.ts';
 import { pause } from '../pause.ts';
 
 /** A head that others keep moving is tried this often. */
@@ -58,6 +58,7 @@ export async function commitToBranch(
   const request = {
     keys: [`gitrepo:${order.gitrepo.id}:${order.branch}`],
     holder: `job:${context.jobId}`,
+    leaseSeconds: pathLeaseSeconds(dependencies.config),
     signal: context.signal,
   };
   for (;;) {
@@ -76,7 +77,7 @@ async function commitWhereHeadIs(
   context: JobContext,
   order: CommitOrder & { readonly remote: Remote | null },
 ): Promise<MadeCommit> {
-  const { database, depot } = dependencies;
+  const { depot } = dependencies;
   const { gitrepo, branch, tree, buildId, remote } = order;
   const { id: gitrepoId, applicationId } = gitrepo;
   for (let race = 0; race < MAX_RACES; race += 1) {
@@ -91,7 +92,7 @@ async function commitWhereHeadIs(
     }
     // Before the row names it, so that a commit in a row is never garbage.
     await depot.keepHead({ applicationId, gitrepoId, branch, commit });
-    const moved = await database.transaction(async (tx) => {
+    const moved = await context.transaction(async (tx) => {
       const won = await moveHead(tx, {
         gitrepoId,
         branch,

@@ -1,4 +1,5 @@
 import { toErrorBody } from '../../domain/errors.ts';
+import type { Db } from '../../store/database.ts';
 import { finishStep, isPauseRequested, moveBatch } from '../../store/deployments.ts';
 import type { Fences } from '../../store/leases.ts';
 import type { JobDependencies } from '../dependencies.ts';
@@ -87,27 +88,30 @@ async function runBatch(
   { batch, steps }: BatchWork,
   run: BatchesRun & { readonly failures: Failures },
 ): Promise<Date | 'cancelled' | 'interrupted'> {
-  const { db } = dependencies.database;
   const { failures, work } = run;
-  const emit = (data: object): Promise<void> => {
+  const record = (data: object, change: (tx: Db) => Promise<void>): Promise<void> => {
     const { index, slice, level } = batch;
-    return context.emit('batch', { phase: work.phase, index, slice, level, ...data });
+    return context.record('batch', { phase: work.phase, index, slice, level, ...data }, change);
   };
-  await moveBatch(db, batch.id, 'running', { startedAt: batch.startedAt ?? new Date() });
-  await emit({ status: 'running', steps: steps.length });
+  // One that is taken up again is running already.
+  if (batch.status !== 'running') {
+    await record({ status: 'running', steps: steps.length }, (tx) =>
+      moveBatch(tx, batch.id, 'running', { startedAt: batch.startedAt ?? new Date() }),
+    );
+  }
 
   let allSucceeded = steps.every(({ step }) => step.status !== 'failed');
   const doStep = async (item: StepWork): Promise<void> => {
     if (failures.servers.has(item.server.id)) {
       // What comes later on a server rests on what came before it.
-      await finishStep(db, item.step.id, { status: 'skipped' });
+      await context.transaction((tx) => finishStep(tx, item.step.id, { status: 'skipped' }));
       allSucceeded = false;
       return;
     }
     const newer = run.outdated.get(item.step.id);
     if (newer !== undefined) {
       const error = toErrorBody(outdatedError(item, newer));
-      await finishStep(db, item.step.id, { status: 'failed', error });
+      await context.transaction((tx) => finishStep(tx, item.step.id, { status: 'failed', error }));
     }
     const end =
       newer !== undefined
@@ -136,8 +140,7 @@ async function runBatch(
   if (context.draining.aborted && !failures.isTooMany()) return 'interrupted';
   const status = allSucceeded ? 'succeeded' : 'failed';
   const finishedAt = new Date();
-  await moveBatch(db, batch.id, status, { finishedAt });
-  await emit({ status });
+  await record({ status }, (tx) => moveBatch(tx, batch.id, status, { finishedAt }));
   return finishedAt;
 }
 

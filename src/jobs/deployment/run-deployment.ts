@@ -12,7 +12,7 @@ import { type Fences, leaseKey } from '../../store/leases.ts';
 import { openRollback } from '../../store/rollbacks.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext, JobHandler, JobOutcome } from '../handler.ts';
-import { holdLeases } from '../hold-leases.ts';
+import { holdLeases, pathLeaseSeconds } from '../hold-leases.ts';
 import { commitPackages } from './commit-packages.ts';
 import { commitRollback } from './commit-rollback.ts';
 import {
@@ -102,7 +102,7 @@ async function runForward(
       case 'interrupted':
         return { outcome: 'again', afterMs: 0 };
       case 'paused':
-        return pauseHere(dependencies, context, deployment.id);
+        return pauseHere(context, deployment.id);
       case 'waiting':
         return lookAgain(deployment.id, Math.max(0, end.until.getTime() - Date.now()));
     }
@@ -114,13 +114,13 @@ async function deploy(
   context: JobContext,
   run: { work: DeploymentWork; fences: Fences; lost: AbortSignal },
 ): Promise<BatchesEnd> {
-  const { db } = dependencies.database;
   const { work } = run;
   const { id, status } = work.deployment;
   if (status === 'queued') {
     const startedAt = work.deployment.startedAt ?? new Date();
-    await moveDeployment(db, id, { from: ['queued'], to: 'preparing', startedAt });
-    await context.emit('deployment', { status: 'preparing' });
+    await context.record('deployment', { status: 'preparing' }, async (tx) => {
+      await moveDeployment(tx, id, { from: ['queued'], to: 'preparing', startedAt });
+    });
   }
   const isRetried = work.deployment.commits.length > 0;
   const commits = await commitPackages(dependencies, context, work);
@@ -132,8 +132,9 @@ async function deploy(
   const signal = AbortSignal.any([run.lost, context.cancelled]);
   const unstaged = await stage(dependencies, context, { ...run, commitOf, signal });
   if (status !== 'running') {
-    await moveDeployment(db, id, { from: ['preparing'], to: 'running' });
-    await context.emit('deployment', { status: 'running' });
+    await context.record('deployment', { status: 'running' }, async (tx) => {
+      await moveDeployment(tx, id, { from: ['preparing'], to: 'running' });
+    });
   }
   const outdated = isRetried ? await findOutdatedSteps(dependencies, work, commitOf) : new Map();
   return runBatches(dependencies, context, { ...run, commitOf, unstaged, outdated, signal });
@@ -168,7 +169,7 @@ async function concludeForward(
   // The transaction that records the job's failure records the deployment's, too.
   const failure = failureOf(deployment);
   if (end === 'done' || deployment.options.on_failure === 'stop') throw failure;
-  const isTurned = await database.transaction(async (tx) => {
+  const isTurned = await context.transaction(async (tx) => {
     const locked = await lockDeployment(tx, id);
     if (locked?.status !== 'running' || locked.cancelRequestedAt !== null) return false;
     const error = toErrorBody(failure);
@@ -221,6 +222,7 @@ async function whileHolding(
   const request = {
     keys: allSteps(work).map(({ server, gitdeploy }) => leaseKey(server.id, gitdeploy.path)),
     holder: leaseHolder(deployment.id),
+    leaseSeconds: pathLeaseSeconds(dependencies.config),
     signal: context.lost,
   };
   const done = await holdLeases(dependencies.database, request, async (fences, lost) => {
@@ -248,12 +250,8 @@ async function waitFor(
 }
 
 /** The safe point that a user's pause has waited for. */
-async function pauseHere(
-  { database }: JobDependencies,
-  context: JobContext,
-  id: string,
-): Promise<JobOutcome> {
-  await database.transaction(async (tx) => {
+async function pauseHere(context: JobContext, id: string): Promise<JobOutcome> {
+  await context.transaction(async (tx) => {
     const deployment = await lockDeployment(tx, id);
     // Withdrawn meanwhile.
     if (deployment === null || deployment.pauseRequestedAt === null) return;

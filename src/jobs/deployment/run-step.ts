@@ -1,6 +1,7 @@
 import type { Drift } from '../../domain/census.ts';
 import { AppError, type ErrorCode, toErrorBody } from '../../domain/errors.ts';
 import type { SwitchAnswer } from '../../remote/switch.ts';
+import type { Db } from '../../store/database.ts';
 import { finishStep, type StepStart, startStep } from '../../store/deployments.ts';
 import { markDrift, recordDeployed, restoreInstallation } from '../../store/installations.ts';
 import type { Fences } from '../../store/leases.ts';
@@ -52,51 +53,53 @@ export async function runStep(
   item: StepWork,
   run: StepRun,
 ): Promise<StepEnd> {
-  const { db } = dependencies.database;
   const names = { server: item.server.name, gitdeploy: item.gitdeploy.name };
-  const emit = (data: object): Promise<void> =>
-    context.emit('step', { ...names, phase: run.work.phase, ...data });
+  const record = (data: object, change: (tx: Db) => Promise<void>): Promise<void> =>
+    context.record('step', { ...names, phase: run.work.phase, ...data }, change);
   const log = openStepLog(context, names);
   const start = startOf(item, run);
   const undo: Undo = { switched: null };
   try {
     for (let attempt = 1; ; attempt += 1) {
-      await startStep(db, item.step.id, start);
-      await emit({ status: 'running', attempt });
+      // Counted over all workers that had it: one that takes it up again is told apart from the one before.
+      await record({ status: 'running', attempt: item.step.attempts + attempt }, (tx) =>
+        startStep(tx, item.step.id, start),
+      );
       try {
-        await deployOnce(
-          dependencies,
-          item,
-          { ...run, undo, staged: run.staged && attempt === 1 },
-          log,
+        const staged = run.staged && attempt === 1;
+        await deployOnce(dependencies, context, item, { ...run, undo, staged, log });
+        const logExcerpt = await log.close();
+        await record({ status: 'succeeded', commit: run.commit }, (tx) =>
+          finishStep(tx, item.step.id, { status: 'succeeded', logExcerpt }),
         );
-        await finishStep(db, item.step.id, { status: 'succeeded', logExcerpt: await log.close() });
-        await emit({ status: 'succeeded', commit: run.commit });
         return 'succeeded';
       } catch (error) {
         run.lost.throwIfAborted();
         if (context.cancelled.aborted) {
-          await finishStep(db, item.step.id, {
-            status: 'cancelled',
-            logExcerpt: await log.close(),
-          });
-          await emit({ status: 'cancelled' });
+          const logExcerpt = await log.close();
+          await record({ status: 'cancelled' }, (tx) =>
+            finishStep(tx, item.step.id, { status: 'cancelled', logExcerpt }),
+          );
           return 'cancelled';
         }
         if (!(error instanceof AppError) || error.code === 'service_unavailable') throw error;
         if (!error.retryable || attempt === MAX_TRIES) {
           const body = toErrorBody(error);
           const seen = DRIFT_SEEN[error.code];
-          if (seen !== undefined) await markDrift(db, item.installation.id, seen);
-          await finishStep(db, item.step.id, {
-            status: 'failed',
-            error: body,
-            logExcerpt: await log.close(),
+          const logExcerpt = await log.close();
+          await record({ status: 'failed', error: body }, async (tx) => {
+            if (seen !== undefined) await markDrift(tx, item.installation.id, seen);
+            await finishStep(tx, item.step.id, { status: 'failed', error: body, logExcerpt });
           });
-          await emit({ status: 'failed', error: body });
           return 'failed';
         }
-        await emit({ status: 'retrying', attempt, error: toErrorBody(error) });
+        const retrying = { status: 'retrying', attempt: item.step.attempts + attempt };
+        await context.emit('step', {
+          ...names,
+          phase: run.work.phase,
+          ...retrying,
+          error: toErrorBody(error),
+        });
         await pause(RETRY_MS * attempt, run.signal);
       }
     }
@@ -126,11 +129,12 @@ function startOf({ step, installation }: StepWork, run: StepRun): StepStart {
 
 async function deployOnce(
   dependencies: JobDependencies,
+  context: JobContext,
   item: StepWork,
-  run: StepRun & { readonly undo: Undo },
-  log: StepLog,
+  run: StepRun & { readonly undo: Undo; readonly log: StepLog },
 ): Promise<void> {
-  const { config, database } = dependencies;
+  const { config } = dependencies;
+  const { log } = run;
   const { gitdeploy, installation, server } = item;
   const deploymentId = run.work.deployment.id;
   const { connection } = await connectServer(dependencies, server, run.signal);
@@ -150,12 +154,14 @@ async function deployOnce(
   const { undo } = run;
   const switched = await switchClone(clone);
   if (switched.state !== 'unchanged') undo.switched = switched;
-  await recordDeployed(database.db, installation.id, {
-    buildId: item.step.toBuildId,
-    commit: run.commit,
-    head: switched.head,
-    deploymentId,
-  });
+  await context.transaction((tx) =>
+    recordDeployed(tx, installation.id, {
+      buildId: item.step.toBuildId,
+      commit: run.commit,
+      head: switched.head,
+      deploymentId,
+    }),
+  );
   try {
     await runActions('postpull', actions.postpull, actionsRun);
   } catch (error) {
@@ -163,7 +169,7 @@ async function deployOnce(
     if (error instanceof AppError && undo.switched !== null) {
       await revertClone(clone, undo.switched);
       undo.switched = null;
-      await restoreInstallation(database.db, installation);
+      await context.transaction((tx) => restoreInstallation(tx, installation));
     }
     throw error;
   }
