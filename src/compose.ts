@@ -10,6 +10,7 @@ import { AppError } from './domain/errors.ts';
 import { lockDataDirectory } from './embedded/data-directory-lock.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
 import { createHealthCheck, probeStorage } from './health.ts';
+import { createDepotGuard } from './jobs/depot-guard.ts';
 import { createHandlers } from './jobs/handlers.ts';
 import { startObserver } from './jobs/observe-servers.ts';
 import { startUpkeep } from './jobs/start-upkeep.ts';
@@ -82,7 +83,11 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
   parts.add(() => listener.close());
   const depotDirectory = join(config.dataDirectory, 'depot');
   await mkdir(depotDirectory, { recursive: true, mode: 0o700 });
-  const depot = await openDepot({ directory: depotDirectory, searchPath: config.searchPath });
+  const depot = await openDepot({
+    directory: depotDirectory,
+    searchPath: config.searchPath,
+    guard: createDepotGuard(database),
+  });
   const queue = await provideQueue(config, log, parts);
 
   const services: ServiceContext = { config, database, depot, queue, listener, log };

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { type WriteArchiveOptions, writeArchive } from './archives.ts';
 import { type CommitOptions, commitTree, dropHeads, keepHead, parentOf } from './commits.ts';
 import { assertObjectId } from './git.ts';
+import type { DepotGuard, GuardRequest } from './guard.ts';
 import { type IngestedBuild, type IngestOptions, ingestBuild } from './ingest.ts';
 import {
   type CutOptions,
@@ -41,6 +42,9 @@ import {
  * The builds of all applications as git objects: one bare repository per application (DESIGN.md decisions 3 to 5).
  * Builds, packages and commits are named by object ids; which id is which build is known to the store alone.
  * Everything may be done twice, and by several processes at once. Every method may throw `storage_failed`.
+ *
+ * What writes objects does so under the guard that the depot was opened with: by itself where the method also makes the
+ * ref that keeps them alive, else within `write`.
  */
 export interface Depot {
   /** Makes an application's repository; does nothing if it is there. */
@@ -66,25 +70,24 @@ export interface Depot {
   }): Promise<TreeDiff>;
   /** Lets a build and its packages go; what no commit needs is no longer kept alive. Does nothing if it is gone. */
   deleteBuild(applicationId: string, buildId: string): Promise<void>;
-  /** See `commitTree`. */
-  commitTree(o: CommitOptions): Promise<string>;
+  /** Has upkeep come by, as something is let go of. Does nothing if there is no repository. */
+  noteGarbage(applicationId: string): Promise<void>;
+  /**
+   * Lends what writes objects that something else must keep alive before `work` ends. Nothing is deleted from the
+   * application's depot meanwhile. @param work see `DepotGuard.whileWriting`
+   */
+  write<T>(
+    o: GuardRequest,
+    work: (writer: DepotWriter, signal: AbortSignal) => Promise<T>,
+  ): Promise<T>;
   /** The tree of a commit. */
   treeOf(applicationId: string, commit: string): Promise<string>;
   /** The first parent of a commit, or null if it has none. */
   parentOf(applicationId: string, commit: string): Promise<string | null>;
-  /** See `keepHead`. */
-  keepHead(o: {
-    readonly applicationId: string;
-    readonly gitrepoId: string;
-    readonly branch: string;
-    readonly commit: string;
-  }): Promise<void>;
   /** See `dropHeads`. */
   dropHeads(applicationId: string, gitrepoId: string): Promise<void>;
   /** See `listRemoteHeads`. */
   listRemoteHeads(o: RemoteOptions): Promise<RemoteHeads>;
-  /** See `fetchBranch`. */
-  fetchBranch(o: RemoteOptions & { readonly branch: string }): Promise<string>;
   /** See `pushCommit`. */
   pushCommit(
     o: RemoteOptions & { readonly branch: string; readonly commit: string },
@@ -105,6 +108,21 @@ export interface Depot {
   preparePack(o: PackOptions): Promise<PreparedPack>;
 }
 
+/** Makes commits in the depot that nothing keeps alive before `keepHead`; only to be had by `Depot.write`. */
+export interface DepotWriter {
+  /** See `commitTree`. */
+  commitTree(o: CommitOptions): Promise<string>;
+  /** See `fetchBranch`. */
+  fetchBranch(o: RemoteOptions & { readonly branch: string }): Promise<string>;
+  /** See `keepHead`. */
+  keepHead(o: {
+    readonly applicationId: string;
+    readonly gitrepoId: string;
+    readonly branch: string;
+    readonly commit: string;
+  }): Promise<void>;
+}
+
 /** Where git is commonly found. */
 const DEFAULT_SEARCH_PATH =
   '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin';
@@ -112,26 +130,40 @@ const DEFAULT_SEARCH_PATH =
 /**
  * Opens the depot, making the folder if need be, and clears away what a crash left there over a day ago.
  * @param o.directory absolute @param o.searchPath the PATH in which `git` is looked for
+ * @param o.guard of all processes that open this folder
  * @throws {AppError} `storage_failed` if git is missing or too old, or the folder cannot be written
  */
 export async function openDepot(o: {
   readonly directory: string;
   readonly searchPath?: string;
+  readonly guard: DepotGuard;
 }): Promise<Depot> {
+  const { guard } = o;
   const folder = await openDepotFolder({
     directory: o.directory,
     searchPath: o.searchPath ?? DEFAULT_SEARCH_PATH,
   });
   const packs = openPackStore(folder);
+  const writer: DepotWriter = {
+    commitTree: (options) => commitTree(folder, options),
+    fetchBranch: (options) => fetchBranch(folder, options),
+    keepHead: (options) => keepHead(folder, options),
+  };
   return {
     createRepository: (applicationId) => createRepository(folder, applicationId),
     removeRepository: (applicationId) => removeRepository(folder, applicationId),
-    ingestBuild: (options) => ingestBuild(folder, options),
-    cutPackages: (options) => cutPackages(folder, options),
+    ingestBuild: (options) =>
+      guard.whileWriting(options, (signal) => ingestBuild(folder, { ...options, signal })),
+    cutPackages: (options) =>
+      guard.whileWriting(options, (signal) => cutPackages(folder, { ...options, signal })),
     previewPackages: (options) => previewPackages(folder, options),
     listFiles: (applicationId, tree) => listFiles(folder, applicationId, tree),
     writeArchive: (options) => writeArchive(folder, options),
     diffTrees: (options) => diffTrees(folder, options),
+    async noteGarbage(applicationId) {
+      if (!(await exists(repositoryPath(folder, applicationId)))) return;
+      await noteGarbage(folder, applicationId);
+    },
     async deleteBuild(applicationId, buildId) {
       const gitDir = repositoryPath(folder, applicationId);
       // An upload that failed before anything was stored may be the first of its application.
@@ -144,21 +176,19 @@ export async function openDepot(o: {
       );
       if (refs.length > 0) await noteGarbage(folder, applicationId);
     },
-    commitTree: (options) => commitTree(folder, options),
+    write: (request, work) => guard.whileWriting(request, (signal) => work(writer, signal)),
     treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
     parentOf: (applicationId, commit) => parentOf(folder, applicationId, commit),
-    keepHead: (options) => keepHead(folder, options),
     async dropHeads(applicationId, gitrepoId) {
       await dropHeads(folder, applicationId, gitrepoId);
       await noteGarbage(folder, applicationId);
     },
     listRemoteHeads: (options) => listRemoteHeads(folder, options),
-    fetchBranch: (options) => fetchBranch(folder, options),
     pushCommit: (options) => pushCommit(folder, options),
     hasCommit: (applicationId, commit) => hasCommit(folder, applicationId, commit),
     isAncestor: (options) => isAncestor(folder, options),
     listUpkeepNeeds: (options) => listUpkeepNeeds(folder, options),
-    maintain: (options) => maintainRepository(folder, options),
+    maintain: (options) => maintainRepository(folder, guard, options),
     preparePack: (options) => packs.prepare(options),
   };
 }

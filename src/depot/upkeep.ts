@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { splitRecords } from './byte-reader.ts';
 import { commitTree, keepHead } from './commits.ts';
 import { assertObjectId, runGit, storageError, streamGit } from './git.ts';
+import type { DepotGuard } from './guard.ts';
 import { publishPacks, withQuarantine } from './quarantine.ts';
 import { buildRef, buildsRefPrefix, changeRefs, listRefTrees, packageRef } from './refs.ts';
 import { type DepotFolder, exists, repositoryPath, withTemporary } from './repository.ts';
@@ -30,13 +31,6 @@ export interface MaintainOptions {
   /** Packs that were written in this time stay as they are: somebody may be about to point to what is in them. */
   readonly graceMs: number;
   readonly signal?: AbortSignal | undefined;
-  /**
-   * Runs the work that deletes while nothing is taken into this depot, or does not run it.
-   * `isStillQuiet` is asked before each deletion.
-   */
-  readonly whileQuiet: (
-    work: (isStillQuiet: () => Promise<boolean>) => Promise<void>,
-  ) => Promise<void>;
 }
 
 export interface UpkeepReport {
@@ -48,7 +42,7 @@ export interface UpkeepReport {
   readonly restoredRefs: number;
   /** Objects that rows name and that are not there: the depot has been damaged. */
   readonly missing: readonly string[];
-  /** False if the old packs are still there: something was being taken in, or still needed them. */
+  /** False if what nobody needs is still there: something was being taken in, or still needed the old packs. */
   readonly isPruned: boolean;
 }
 
@@ -95,13 +89,14 @@ export async function listUpkeepNeeds(
  */
 export async function maintainRepository(
   folder: DepotFolder,
+  guard: DepotGuard,
   o: MaintainOptions,
 ): Promise<UpkeepReport | null> {
   const gitDir = repositoryPath(folder, o.applicationId);
   if (!(await exists(gitDir))) return null;
-  const kept = await keepNeeded(folder, o);
-  const before = await listPacks(gitDir);
   const begunAt = Date.now();
+  const kept = await guard.whileWriting(o, () => keepNeeded(folder, o));
+  const before = await listPacks(gitDir);
   const fresh = await withQuarantine(folder, o.applicationId, async (quarantine) => {
     await packAnew(folder, { ...o, gitDir, quarantine });
     const written = await listPacks(quarantine);
@@ -112,13 +107,16 @@ export async function maintainRepository(
     ({ name, modifiedMs }) => !fresh.has(name) && modifiedMs < begunAt - o.graceMs,
   );
   const outcome = { isPruned: false };
-  await o.whileQuiet(async (isStillQuiet) => {
+  await guard.whileQuiet(o, async (isStillQuiet) => {
     const leaving = new Set(replaced.map(({ name }) => name));
     if (!(await isCompleteWithout(folder, { ...o, gitDir, leaving }))) return;
-    outcome.isPruned = await removePacks(gitDir, replaced, isStillQuiet);
-  });
-  if (outcome.isPruned) {
+    if (!(await removePacks(gitDir, replaced, isStillQuiet))) return;
+    if (!(await isStillQuiet())) return;
     await pruneLoose(folder, { ...o, gitDir });
+    outcome.isPruned = true;
+  });
+  // What was let go of since this began may still be there.
+  if (outcome.isPruned && (await ageMs(join(gitDir, GARBAGE_MARK))) > Date.now() - begunAt) {
     await unlink(join(gitDir, GARBAGE_MARK)).catch(() => {});
   }
   await touch(join(gitDir, MAINTAINED_MARK));

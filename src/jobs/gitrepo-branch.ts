@@ -1,3 +1,4 @@
+import type { DepotWriter } from '../depot/depot.ts';
 import { EMPTY_TREE } from '../depot/git.ts';
 import type { Remote } from '../depot/remotes.ts';
 import { AppError } from '../domain/errors.ts';
@@ -34,13 +35,14 @@ export async function ensureBranch(
   if (present !== null) return present;
   await depot.createRepository(gitrepo.applicationId);
   const remote = await findRemote(dependencies, gitrepo.id);
-  const adopted =
-    remote === null
-      ? null
-      : await fetchHead(dependencies, { gitrepo, branch, remote, known: null, signal });
-  return adopted === null
-    ? beginBranch(dependencies, gitrepo, branch)
-    : recordBranch(dependencies, gitrepo, branch, adopted);
+  if (remote === null) return beginBranch(dependencies, gitrepo, branch);
+  const { applicationId } = gitrepo;
+  const adopted = await depot.write({ applicationId, signal }, async (writer, held) => {
+    const request = { gitrepo, branch, remote, known: null, signal: held };
+    const head = await fetchHead(dependencies, writer, request);
+    return head === null ? null : recordBranch(dependencies, writer, gitrepo, { branch, head });
+  });
+  return adopted ?? beginBranch(dependencies, gitrepo, branch);
 }
 
 /**
@@ -55,24 +57,27 @@ export async function beginBranch(
   const { applicationId, name, createdAt } = gitrepo;
   const { depot } = dependencies;
   await depot.createRepository(applicationId);
-  const commit = await depot.commitTree({
-    applicationId,
-    tree: EMPTY_TREE,
-    parent: null,
-    message: `Begin ${name}\n`,
-    author: COMMIT_AUTHOR,
-    date: createdAt,
+  return depot.write({ applicationId }, async (writer) => {
+    const commit = await writer.commitTree({
+      applicationId,
+      tree: EMPTY_TREE,
+      parent: null,
+      message: `Begin ${name}\n`,
+      author: COMMIT_AUTHOR,
+      date: createdAt,
+    });
+    const head = { commit, tree: EMPTY_TREE };
+    return recordBranch(dependencies, writer, gitrepo, { branch, head });
   });
-  return recordBranch(dependencies, gitrepo, branch, { commit, tree: EMPTY_TREE });
 }
 
 async function recordBranch(
-  { database, depot }: RemoteDependencies,
+  { database }: RemoteDependencies,
+  writer: DepotWriter,
   { id: gitrepoId, applicationId, name }: BranchOwner,
-  branch: string,
-  head: Head,
+  { branch, head }: { readonly branch: string; readonly head: Head },
 ): Promise<GitrepoBranchRow> {
-  await depot.keepHead({ applicationId, gitrepoId, branch, commit: head.commit });
+  await writer.keepHead({ applicationId, gitrepoId, branch, commit: head.commit });
   await insertBranch(database.db, {
     gitrepoId,
     name: branch,
@@ -92,12 +97,13 @@ export interface Head {
 
 /**
  * Looks at the head of a branch at its git server, and brings it into the depot unless it is there. Nothing keeps it
- * alive yet: see `Depot.keepHead`.
+ * alive yet: see `DepotWriter.keepHead`.
  * @param o.known a commit that need not be fetched; then nothing but its id is looked at
  * @returns null if the branch does not exist there
  */
 export async function fetchHead(
   { depot }: RemoteDependencies,
+  writer: DepotWriter,
   o: {
     readonly gitrepo: BranchOwner;
     readonly branch: string;
@@ -118,7 +124,7 @@ export async function fetchHead(
   const fetched = present
     ? commit
     : await withPatience(signal, () =>
-        depot.fetchBranch({ applicationId, remote, branch, signal }),
+        writer.fetchBranch({ applicationId, remote, branch, signal }),
       );
   return { commit: fetched, tree: await depot.treeOf(applicationId, fetched) };
 }

@@ -15,7 +15,6 @@ import type { Db } from '../store/database.ts';
 import { findPackageMapById } from '../store/package-maps.ts';
 import type { JobDependencies } from './dependencies.ts';
 import type { JobContext, JobHandler } from './handler.ts';
-import { waitForDepot } from './maintain-depot.ts';
 
 /** How often progress is told while an archive is read. */
 const PROGRESS_MS = 1000;
@@ -61,7 +60,6 @@ export async function storeArchive(
   const { build, archivePath, packageMapId } = from;
   const { id: buildId, applicationId } = build;
   await depot.createRepository(applicationId);
-  await waitForDepot(database, applicationId, context.signal);
   const master = await depot.ingestBuild({
     applicationId,
     buildId,

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Db } from './database.ts';
 
 /** A tree that a package's row names. */
@@ -46,6 +47,11 @@ export function depotLeaseKey(applicationId: string): string {
   return `depot:${applicationId}`;
 }
 
+/** Who holds this takes something into an application's depot, as one of many; nothing may be taken out meanwhile. */
+export function depotWriterKey(applicationId: string): string {
+  return `${depotLeaseKey(applicationId)}:${randomUUID()}`;
+}
+
 /** Who has a lease now, or null. */
 export async function findLeaseHolder(db: Db, key: string): Promise<string | null> {
   const rows = await db.$queryRaw<{ holder: string }[]>`
@@ -53,15 +59,24 @@ export async function findLeaseHolder(db: Db, key: string): Promise<string | nul
   return rows[0]?.holder ?? null;
 }
 
-/** Jobs of an application that a worker has in hand, but for those of one kind. Who is put back has nothing in hand. */
-export function countJobsInHand(
-  db: Db,
-  applicationId: string,
-  { exceptKind }: { readonly exceptKind: string },
-): Promise<number> {
-  return db.job.count({
-    where: { applicationId, status: 'running', worker: { not: null }, kind: { not: exceptKind } },
-  });
+/** Whether somebody takes something into an application's depot at this moment. */
+export async function hasDepotWriters(db: Db, applicationId: string): Promise<boolean> {
+  const rows = await db.$queryRaw<{ key: string }[]>`
+    select key from leases
+     where starts_with(key, ${`${depotLeaseKey(applicationId)}:`}) and expires_at >= now() limit 1`;
+  return rows.length > 0;
+}
+
+/** Removes the row of a writer's lease. Unlike others it is of no use afterwards: every writer has a key of its own. */
+export async function deleteDepotWriter(db: Db, key: string): Promise<void> {
+  await db.lease.deleteMany({ where: { key } });
+}
+
+/** Removes what writers left that died. One that only seemed dead is told so when it renews its lease. */
+export async function deleteDeadDepotWriters(db: Db, applicationId: string): Promise<void> {
+  await db.$executeRaw`
+    delete from leases
+     where starts_with(key, ${`${depotLeaseKey(applicationId)}:`}) and expires_at < now()`;
 }
 
 /** The files in the spool that jobs are yet to take. */

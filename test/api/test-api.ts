@@ -1,11 +1,12 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { buildApp } from '../../src/api/app.ts';
 import type { Api } from '../../src/api/fastify-types.ts';
 import type { Health } from '../../src/api/routes/root.ts';
 import { loadConfig } from '../../src/config.ts';
 import { openDepot } from '../../src/depot/depot.ts';
+import { createDepotGuard } from '../../src/jobs/depot-guard.ts';
+import { createLog } from '../../src/log.ts';
 import { createPrometheusMetrics } from '../../src/metrics/prometheus.ts';
 import { createInProcessQueue } from '../../src/queue/in-process-queue.ts';
 import { ensureAdmin } from '../../src/services/authentication.ts';
@@ -14,6 +15,12 @@ import { openDatabase } from '../../src/store/database.ts';
 import { openListener } from '../../src/store/listener.ts';
 import { countWork } from '../../src/store/statistics.ts';
 import { createTestDatabase } from '../support/postgres.ts';
+import {
+  captureOutput,
+  registerSecret,
+  registerSecretSettings,
+  registerSecretsOf,
+} from '../support/run-output.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 
 export const TOKEN = 'the-admin-token-of-the-tests';
@@ -55,19 +62,29 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   const directory = await makeTemporaryDirectory();
   const database = await createTestDatabase();
   const databaseUrl = (await options.reroute?.(database.databaseUrl)) ?? database.databaseUrl;
-  const config = loadConfig({
+  const settings = {
     MUSTER_DATA_DIR: directory.path,
     MUSTER_ADMIN_TOKEN: TOKEN,
     ...options.settings,
-  });
+  };
+  const config = loadConfig(settings);
+  registerSecretSettings({ ...settings, DATABASE_URL: databaseUrl });
+  registerSecret('the secret key', config.secretKey.toString('hex'));
   const logLines: string[] = [];
-  const log = pino({ level: 'trace' }, { write: (line: string) => void logLines.push(line) });
+  const capture = captureOutput('api');
+  const log = createLog('trace', {
+    write: (line: string) => {
+      logLines.push(line);
+      capture(line);
+    },
+  });
   const depotDirectory = join(directory.path, 'depot');
   await mkdir(depotDirectory, { recursive: true });
+  const opened = openDatabase({ databaseUrl, maxConnections: 5 });
   const services: ServiceContext = {
     config,
-    database: openDatabase({ databaseUrl, maxConnections: 5 }),
-    depot: await openDepot({ directory: depotDirectory }),
+    database: opened,
+    depot: await openDepot({ directory: depotDirectory, guard: createDepotGuard(opened) }),
     queue: createInProcessQueue(),
     listener: openListener(databaseUrl),
     log,
@@ -103,6 +120,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
 async function inject(app: Api, method: string, url: string, call: Call): Promise<Answer> {
   const isCredential = (name: string): boolean => /^(authorization|auth-token)$/i.test(name);
   const { headers = {}, body } = call;
+  registerSecretsOf(`${method} ${url}`, body);
   const needsToken = !Object.keys(headers).some(isCredential) && !url.includes('auth_token=');
   const reply = await app.inject({
     // Fastify's types know no made-up methods, and the tests need none.
@@ -116,10 +134,12 @@ async function inject(app: Api, method: string, url: string, call: Call): Promis
         }),
   });
   const isJson = String(reply.headers['content-type']).includes('json') && reply.body !== '';
+  const replied = isJson ? reply.json() : null;
+  registerSecretsOf(`${method} ${url}`, replied);
   return {
     status: reply.statusCode,
     headers: reply.headers,
-    body: isJson ? reply.json() : null,
+    body: replied,
     text: reply.body,
   };
 }

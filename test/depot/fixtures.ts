@@ -4,15 +4,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'vitest';
-import { type Depot, openDepot } from '../../src/depot/depot.ts';
+import { type Depot, type DepotWriter, openDepot } from '../../src/depot/depot.ts';
+import type { DepotGuard } from '../../src/depot/guard.ts';
 import type { AppError, ErrorCode } from '../../src/domain/errors.ts';
+import { UNGUARDED } from './unguarded.ts';
 
 const exec = promisify(execFile);
 const { PATH } = process.env;
 
 /** A depot in a temporary folder with one application, and a place for files. Whoever opens one closes it. */
 export interface DepotFixture {
-  readonly depot: Depot;
+  /** What only a writer may do is done by one of its own for each call. */
+  readonly depot: Depot & DepotWriter;
+  /** Lets everybody do everything, unless a test says otherwise. */
+  readonly guard: { -readonly [K in keyof DepotGuard]: DepotGuard[K] };
   readonly directory: string;
   readonly applicationId: string;
   /** The application's git directory. */
@@ -28,12 +33,20 @@ export interface DepotFixture {
 export async function openDepotFixture(): Promise<DepotFixture> {
   const root = await mkdtemp(join(tmpdir(), 'muster-depot-'));
   const directory = join(root, 'depot');
-  const depot = await openDepot({ directory });
+  const guard = { ...UNGUARDED };
+  const opened = await openDepot({ directory, guard });
+  const depot = {
+    ...opened,
+    commitTree: (o) => opened.write(o, (writer) => writer.commitTree(o)),
+    fetchBranch: (o) => opened.write(o, (writer) => writer.fetchBranch(o)),
+    keepHead: (o) => opened.write(o, (writer) => writer.keepHead(o)),
+  } satisfies Depot & DepotWriter;
   const applicationId = 'app-1';
   await depot.createRepository(applicationId);
   let spooled = 0;
   return {
     depot,
+    guard,
     directory,
     applicationId,
     gitDir: join(directory, `${applicationId}.git`),

@@ -9,6 +9,7 @@ import type { ArchiveType } from '../../src/domain/archive-entry.ts';
 import { pax, tarGz, type ZipEntry, zip } from './archive-builders.ts';
 import { TAR_BZ2 } from './bzip2-fixtures.ts';
 import { type DepotFixture, failure, filter, git, noise, openDepotFixture } from './fixtures.ts';
+import { UNGUARDED } from './unguarded.ts';
 
 const { PATH } = process.env;
 
@@ -365,6 +366,7 @@ describe('storing a build', () => {
     const depot = await openDepot({
       directory: fixture.directory,
       searchPath: `${searchPath}:${PATH}`,
+      guard: UNGUARDED,
     });
     const refs = await refCount();
     const error = await failure(
@@ -400,7 +402,7 @@ describe('a depot', () => {
   it('does not open without git, and says so', async () => {
     const directory = fixture.path('no-git');
     const error = await failure(
-      openDepot({ directory, searchPath: '/nonexistent' }),
+      openDepot({ directory, searchPath: '/nonexistent', guard: UNGUARDED }),
       'storage_failed',
     );
     expect(error.message).toContain('Git could not be started');
@@ -413,7 +415,7 @@ describe('a depot', () => {
       mode: 0o755,
     });
     const error = await failure(
-      openDepot({ directory: fixture.path('old'), searchPath }),
+      openDepot({ directory: fixture.path('old'), searchPath, guard: UNGUARDED }),
       'storage_failed',
     );
     expect(error.message).toContain('2.20');
@@ -425,7 +427,7 @@ describe('a depot', () => {
     await mkdir(join(temporary, 'quarantine-old'));
     await writeFile(join(temporary, 'pack-new'), '');
     await filter('touch', ['-d', '2 days ago', join(temporary, 'quarantine-old')], Buffer.alloc(0));
-    await openDepot({ directory: fixture.directory });
+    await openDepot({ directory: fixture.directory, guard: UNGUARDED });
     expect(await readdir(temporary)).toEqual(['pack-new']);
   });
 

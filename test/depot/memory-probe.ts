@@ -1,11 +1,12 @@
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { openDepot } from '../../src/depot/depot.ts';
+import { UNGUARDED } from './unguarded.ts';
 
 /** Run by memory.test.ts as a process of its own: stores, cuts and downloads a build, and prints what it took. */
 const [directory = '', applicationId = '', archivePath = ''] = process.argv.slice(2);
 
-const depot = await openDepot({ directory });
+const depot = await openDepot({ directory, guard: UNGUARDED });
 const { tree, files } = await depot.ingestBuild({
   applicationId,
   buildId: archivePath,

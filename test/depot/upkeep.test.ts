@@ -1,6 +1,7 @@
 import { readdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { DepotGuard } from '../../src/depot/guard.ts';
 import type { MaintainOptions, NeededTree } from '../../src/depot/upkeep.ts';
 import { type TarEntry, tarGz } from './archive-builders.ts';
 import { type DepotFixture, git, noise, openDepotFixture } from './fixtures.ts';
@@ -31,13 +32,18 @@ function commit(tree: string, parent: string | null, message: string): Promise<s
   return fixture.depot.commitTree({ applicationId, tree, parent, message, author: AUTHOR, date });
 }
 
-function maintain(o: Partial<MaintainOptions> = {}) {
-  return fixture.depot.maintain({
+type Quiet = Parameters<DepotGuard['whileQuiet']>[1];
+
+async function maintain({
+  whileQuiet = (work) => work(() => Promise.resolve(true)),
+  ...o
+}: Partial<MaintainOptions> & { readonly whileQuiet?: (work: Quiet) => Promise<void> } = {}) {
+  fixture.guard.whileQuiet = (_request, work) => whileQuiet(work);
+  return await fixture.depot.maintain({
     applicationId: fixture.applicationId,
     trees: [],
     commits: [],
     graceMs: HOUR_MS,
-    whileQuiet: (work) => work(() => Promise.resolve(true)),
     ...o,
   });
 }

@@ -1,8 +1,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EMPTY_TREE } from '../../src/depot/git.ts';
 import { type CommitOrder, commitToBranch } from '../../src/jobs/deployment/commit-to-branch.ts';
+import { createDepotGuard } from '../../src/jobs/depot-guard.ts';
 import type { JobContext } from '../../src/jobs/handler.ts';
 import { insertApplication } from '../../src/store/applications.ts';
 import { insertBuild } from '../../src/store/builds.ts';
@@ -217,6 +219,26 @@ describe('committing to a branch whose repository is at a provider', () => {
     expect(error.message).toContain('This branch is frozen.');
     expect(await headOf(gitrepo)).toBe(first.commit);
     expect(await headAt(path)).toBe(first.commit);
+  });
+
+  it('waits while things are deleted from the depot', async () => {
+    const { gitrepo, path } = await newGitrepo();
+    const order: string[] = [];
+    const waiting = await orderOf(gitrepo, 'one', () => {
+      order.push('committed');
+      return Promise.resolve();
+    });
+    const committing: ReturnType<typeof commit>[] = [];
+    await createDepotGuard(api.services.database).whileQuiet({ applicationId }, async (isQuiet) => {
+      committing.push(commit(waiting));
+      // A commit that did not wait would be made by now, most likely; one that waits cannot be.
+      await Promise.race([...committing, sleep(1000)]);
+      expect(await isQuiet()).toBe(true);
+      order.push('deleted');
+    });
+    const [made] = await Promise.all(committing);
+    expect(order).toEqual(['deleted', 'committed']);
+    expect(await headAt(path)).toBe(made?.commit);
   });
 
   it('lets jobs that commit at once go one after the other', async () => {

@@ -1,3 +1,4 @@
+import type { DepotWriter } from '../../depot/depot.ts';
 import type { Remote } from '../../depot/remotes.ts';
 import { summarizeChanges } from '../../domain/changed-files.ts';
 import type { ChangedFiles } from '../../domain/deployment-options.ts';
@@ -75,34 +76,17 @@ export async function commitToBranch(
 async function commitWhereHeadIs(
   dependencies: JobDependencies,
   context: JobContext,
-  order: CommitOrder & { readonly remote: Remote | null },
+  order: RemoteOrder,
 ): Promise<MadeCommit> {
-  const { depot } = dependencies;
-  const { gitrepo, branch, tree, buildId, remote } = order;
-  const { id: gitrepoId, applicationId } = gitrepo;
+  const { gitrepo, branch } = order;
+  const { applicationId } = gitrepo;
   for (let race = 0; race < MAX_RACES; race += 1) {
     const head = await ensureBranch(dependencies, gitrepo, branch, context.signal);
-    const made = await makeCommit(dependencies, order, head);
-    const { commit } = made;
-    if (
-      remote !== null &&
-      !(await bringToProvider(dependencies, context, { ...order, remote, head, commit }))
-    ) {
-      continue;
-    }
-    // Before the row names it, so that a commit in a row is never garbage.
-    await depot.keepHead({ applicationId, gitrepoId, branch, commit });
-    const moved = await context.transaction(async (tx) => {
-      const won = await moveHead(tx, {
-        gitrepoId,
-        branch,
-        from: head.headCommit,
-        to: { commit, tree, buildId },
-      });
-      if (won) await order.record(tx, made);
-      return won;
-    });
-    if (moved) return made;
+    const request = { applicationId, signal: context.signal };
+    const made = await dependencies.depot.write(request, (writer, signal) =>
+      commitOnto(dependencies, { ...context, signal }, { ...order, writer, head }),
+    );
+    if (made !== null) return made;
   }
   throw new AppError(
     'conflict',
@@ -111,16 +95,53 @@ async function commitWhereHeadIs(
   );
 }
 
+/** An order, and where the branch is at its git server. */
+type RemoteOrder = CommitOrder & { readonly remote: Remote | null };
+
+/** An order for a branch that is at this head; what is made of it is written by this writer. */
+type HeadOrder = RemoteOrder & { readonly writer: DepotWriter; readonly head: GitrepoBranchRow };
+
+/** @returns null if the head has moved, so that the commit must be made anew */
+async function commitOnto(
+  dependencies: JobDependencies,
+  context: JobContext,
+  order: HeadOrder,
+): Promise<MadeCommit | null> {
+  const { gitrepo, branch, tree, buildId, remote, writer, head } = order;
+  const { id: gitrepoId, applicationId } = gitrepo;
+  const made = await makeCommit(dependencies, order);
+  const { commit } = made;
+  if (
+    remote !== null &&
+    !(await bringToProvider(dependencies, context, { ...order, remote, commit }))
+  ) {
+    return null;
+  }
+  context.signal.throwIfAborted();
+  // Before the row names it, so that a commit in a row is never garbage.
+  await writer.keepHead({ applicationId, gitrepoId, branch, commit });
+  const moved = await context.transaction(async (tx) => {
+    const won = await moveHead(tx, {
+      gitrepoId,
+      branch,
+      from: head.headCommit,
+      to: { commit, tree, buildId },
+    });
+    if (won) await order.record(tx, made);
+    return won;
+  });
+  return moved ? made : null;
+}
+
 async function makeCommit(
   { depot }: JobDependencies,
-  { gitrepo: { applicationId }, tree, message, date }: CommitOrder,
-  head: GitrepoBranchRow,
+  { gitrepo: { applicationId }, tree, message, date, writer, head }: HeadOrder,
 ): Promise<MadeCommit> {
   const difference = await depot.diffTrees({ applicationId, from: head.headTree, to: tree });
   const commit =
     head.headTree === tree
       ? head.headCommit
-      : await depot.commitTree({
+      : await writer.commitTree({
           applicationId,
           tree,
           parent: head.headCommit,
@@ -139,24 +160,26 @@ async function makeCommit(
 async function bringToProvider(
   dependencies: JobDependencies,
   context: JobContext,
-  o: CommitOrder & {
-    readonly remote: Remote;
-    readonly head: GitrepoBranchRow;
-    readonly commit: string;
-  },
+  o: HeadOrder & { readonly remote: Remote; readonly commit: string },
 ): Promise<boolean> {
   const { database, depot } = dependencies;
-  const { gitrepo, branch, remote, commit } = o;
+  const { gitrepo, branch, remote, commit, writer } = o;
   const { signal } = context;
   const { applicationId, id: gitrepoId } = gitrepo;
   const from = o.head.headCommit;
   const known = { commit: from, tree: o.head.headTree };
-  const there = await fetchHead(dependencies, { gitrepo, branch, remote, known, signal });
+  const there = await fetchHead(dependencies, writer, {
+    gitrepo,
+    branch,
+    remote,
+    known,
+    signal,
+  });
   // A worker that pushed it died before it could say so.
   if (there?.commit === commit) return true;
   if (there !== null && there.commit !== from) {
     if (await depot.isAncestor({ applicationId, ancestor: from, commit: there.commit })) {
-      await depot.keepHead({ applicationId, gitrepoId, branch, commit: there.commit });
+      await writer.keepHead({ applicationId, gitrepoId, branch, commit: there.commit });
       await takeInHead(database.db, { gitrepoId, branch, from, to: there });
       await context.emit('head_taken_in', {
         gitrepo: gitrepo.name,

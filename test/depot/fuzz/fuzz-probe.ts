@@ -10,6 +10,7 @@ import { openUnpackBudget } from '../../../src/depot/unpack-budget.ts';
 import { type ArchiveType, DEFAULT_ARCHIVE_LIMITS } from '../../../src/domain/archive-entry.ts';
 import { AppError } from '../../../src/domain/errors.ts';
 import { git } from '../fixtures.ts';
+import { UNGUARDED } from '../unguarded.ts';
 import { makeCorpus, type Seed } from './corpus.ts';
 import { mutate } from './mutate.ts';
 import { openRandom } from './random.ts';
@@ -36,7 +37,7 @@ const findings: { input: number; archive: string; what: string }[] = [];
 let slowestMs = 0;
 
 try {
-  const depot = await openDepot({ directory: join(directory, 'depot') });
+  const depot = await openDepot({ directory: join(directory, 'depot'), guard: UNGUARDED });
   await depot.createRepository(APPLICATION);
   const corpus = await makeCorpus();
   const openFiles = countOpenFiles();
