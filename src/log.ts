@@ -1,13 +1,16 @@
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 /**
  * The log of a process: JSON lines on standard error. `error`: a person must act now; `warn`: Muster helps itself, or
  * somebody else's part is down; `info`: something changed; `debug`: the rest.
  */
-export function createLog(level: string): Logger {
+export function createLog(
+  level: string,
+  destination: DestinationStream = pino.destination(2),
+): Logger {
   return pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: toLogged } },
-    pino.destination(2),
+    destination,
   );
 }
 

@@ -27,15 +27,24 @@ export function say(line) {
  * Run a program to its end with the terminal as its own.
  * @param {string} program
  * @param {readonly string[]} args
- * @param {{ env?: NodeJS.ProcessEnv, quiet?: boolean }} [options] quiet: show its output only if it fails
+ * @param {{ env?: NodeJS.ProcessEnv, quiet?: boolean, copyTo?: NodeJS.WritableStream }} [options] quiet: show its
+ *   output only if it fails; copyTo: what else gets its output, which the caller ends
  * @returns {Promise<number>} its exit code; 128 + n if signal n ended it, as in a shell
  */
-export async function run(program, args, { env = process.env, quiet = false } = {}) {
-  const output = quiet ? 'pipe' : 'inherit';
+export async function run(program, args, { env = process.env, quiet = false, copyTo } = {}) {
+  const output = quiet || copyTo !== undefined ? 'pipe' : 'inherit';
   const child = spawn(program, args, { cwd: ROOT, env, stdio: ['ignore', output, output] });
   const chunks = [];
-  child.stdout?.on('data', (chunk) => chunks.push(chunk));
-  child.stderr?.on('data', (chunk) => chunks.push(chunk));
+  for (const name of ['stdout', 'stderr']) {
+    child[name]?.on('data', (chunk) => {
+      if (quiet) {
+        chunks.push(chunk);
+      } else {
+        process[name].write(chunk);
+      }
+      copyTo?.write(chunk);
+    });
+  }
   const exitCode = await new Promise((resolve, reject) => {
     child.on('error', (cause) =>
       reject(new BootstrapError(`${program} could not be run: ${cause.message}`)),

@@ -1,12 +1,14 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { inNodeModules, run } from './run.mjs';
+import { inNodeModules, run, say } from './run.mjs';
+import { lookForSecrets, makeRunFolder } from './secrets.mjs';
 
 /**
- * Run vitest, and end with one plain line of counts for people and programs that read nothing else.
- * @param {readonly string[]} args for vitest
- * @returns {Promise<number>} vitest's exit code
+ * Run vitest, look for secrets in all that the run wrote, and end with one plain line of counts for people and programs
+ * that read nothing else.
+ * @param {readonly string[]} args for vitest; none: all tests
+ * @returns {Promise<number>} vitest's exit code, or 1 if a secret was shown
  */
 export async function runTests(args) {
   const folder = mkdtempSync(join(tmpdir(), 'muster-results-'));
@@ -14,7 +16,17 @@ export async function runTests(args) {
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`];
   try {
     const vitest = inNodeModules('vitest/vitest.mjs');
-    const exitCode = await run(process.execPath, [vitest, 'run', ...reporters, ...args]);
+    makeRunFolder(folder);
+    const output = createWriteStream(join(folder, 'output', 'vitest.log'));
+    const vitestExitCode = await run(process.execPath, [vitest, 'run', ...reporters, ...args], {
+      // What vitest writes goes through a pipe, by which it could no longer see that there are colors.
+      env: { ...colors(), ...process.env, MUSTER_TEST_OUTPUT: folder },
+      copyTo: output,
+    });
+    await new Promise((resolve) => output.end(resolve));
+    const { passed, text } = lookForSecrets(folder, { mustHaveSome: args.length === 0 });
+    say(text);
+    const exitCode = passed ? vitestExitCode : vitestExitCode || 1;
     process.stdout.write(`${summarize(results, exitCode)}\n`);
     return exitCode;
   } finally {
@@ -22,9 +34,13 @@ export async function runTests(args) {
   }
 }
 
+function colors() {
+  return process.stdout.isTTY && process.env.NO_COLOR === undefined ? { FORCE_COLOR: '1' } : {};
+}
+
 /**
  * @param {string} results path of what vitest's JSON reporter has written
- * @param {number} exitCode of vitest
+ * @param {number} exitCode of the run
  */
 function summarize(results, exitCode) {
   const told = readResults(results);

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { sshFleetAvailable } from '../../scripts/fleet/ssh-fleet.ts';
+import { captureOutput, registerSecretFiles } from '../support/run-output.ts';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts';
 
 const DEMO = fileURLToPath(new URL('../../dist/scripts/demo/main.js', import.meta.url));
@@ -39,9 +40,11 @@ describe('npm run demo', () => {
     });
     running.add(child);
     let said = '';
+    const capture = captureOutput('demo');
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         said += text;
+        capture(text);
       });
     }
     const ended = once(child, 'close').then(() => child.exitCode);
@@ -141,6 +144,8 @@ describe('npm run demo', () => {
     const { stdout } = await promisify(execFile)('sh', ['-c', git], { timeout: 60_000 });
     expect(stdout).toContain('Keep what was changed on');
 
+    registerSecretFiles(join(directory, 'data'));
+    captureOutput('demo-muster')(await readFile(join(directory, 'muster.log')));
     demo.child.kill('SIGINT');
     expect(await demo.ended).toBe(0);
     await expectNothingLeft();

@@ -9,6 +9,7 @@ import { createApiClient, type Reply } from '../support/api-client.ts';
 import { packTarGz } from '../support/archive.ts';
 import { startMuster, type TestMuster } from '../support/muster.ts';
 import { requirePart } from '../support/parts.ts';
+import { registerSecret, registerSecretsOf } from '../support/run-output.ts';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts';
 import { makeWitness, type Witness } from '../support/witness.ts';
 
@@ -71,6 +72,7 @@ describe.skipIf(!available)('no secret is shown', () => {
   /** The token goes in the URL, where it is most in danger. */
   const api = async (method: string, path: string, body?: unknown): Promise<Reply> => {
     const url = `${path}${path.includes('?') ? '&' : '?'}auth_token=${admin}`;
+    registerSecretsOf(`${method} ${url}`, body);
     const response = await fetch(new URL(url, muster.url), {
       method,
       ...(body === undefined
@@ -208,6 +210,7 @@ describe.skipIf(!available)('no secret is shown', () => {
     await muster.restart();
     await must('GET', '/app');
     processes = await stopWatching();
+    for (const [name, value] of Object.entries(secrets)) registerSecret(name, value);
   });
   afterAll(async () => {
     await fleet.close();

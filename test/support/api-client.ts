@@ -1,3 +1,5 @@
+import { registerSecret, registerSecretsOf } from './run-output.ts';
+
 /** A reply as a test looks at it. */
 export interface Reply {
   readonly status: number;
@@ -19,7 +21,9 @@ export function createApiClient(muster: {
   readonly url: string;
   readonly token: string;
 }): ApiClient {
+  registerSecret('token of a client', muster.token);
   return async (method, path, body, headers = {}) => {
+    registerSecretsOf(`${method} ${path}`, body);
     const isBytes = body instanceof Uint8Array;
     const response = await fetch(new URL(path, muster.url), {
       method,
@@ -34,11 +38,9 @@ export function createApiClient(muster: {
     });
     const text = await response.text();
     const isJson = response.headers.get('content-type')?.includes('json') === true;
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: isJson ? JSON.parse(text) : text,
-    };
+    const replied = isJson ? JSON.parse(text) : text;
+    registerSecretsOf(`${method} ${path}`, replied);
+    return { status: response.status, headers: response.headers, body: replied };
   };
 }
 

@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createTestDatabase } from './postgres.ts';
 import { startRedis } from './redis.ts';
+import { captureOutput, registerSecretFiles, registerSecretSettings } from './run-output.ts';
 import { makeTemporaryDirectory } from './temporary-directory.ts';
 
 export type Mode = 'embedded' | 'distributed';
@@ -54,6 +55,7 @@ export async function startMuster(
     MUSTER_DATA_DIR: dataDirectory,
     MUSTER_PORT: '0',
   };
+  registerSecretSettings(settings);
   let processes: Process[] = [];
   let output = '';
   const start = async (): Promise<void> => {
@@ -73,6 +75,7 @@ export async function startMuster(
   };
   try {
     await start();
+    registerSecretFiles(dataDirectory);
   } catch (error) {
     for (const { child } of processes) child.kill('SIGKILL');
     await backends?.stop();
@@ -154,10 +157,12 @@ async function startProcess(
     env: { PATH: process.env['PATH'] ?? '', ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  const capture = captureOutput(basename(entry));
   let standardOutput = '';
   const ready = new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`${entry} did not start in time`)), START_MS);
     child.stdout.on('data', (chunk: Buffer) => {
+      capture(chunk);
       standardOutput += chunk.toString();
       onOutput(chunk.toString());
       const line = /^muster (?:listening on (http:\S+)|worker ready)$/m.exec(standardOutput);
@@ -171,7 +176,10 @@ async function startProcess(
       reject(new Error(`${entry} ended with exit code ${code} before it was ready`));
     });
   });
-  child.stderr.on('data', (chunk: Buffer) => onOutput(chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => {
+    capture(chunk);
+    onOutput(chunk.toString());
+  });
   try {
     return { child, url: await ready };
   } catch (error) {

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { captureOutput, registerSecretFiles, registerSecretSettings } from './run-output.ts';
 
 const PROJECT = join(import.meta.dirname, '../..');
 const TIME_MS = 150_000;
@@ -38,10 +39,18 @@ export function startProgram(
   });
   const said = { stdout: '', stderr: '' };
   const timer = setTimeout(() => child.kill('SIGKILL'), TIME_MS);
-  child.stdout.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
+  registerSecretSettings(environment);
+  const capture = captureOutput(basename(entry));
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].on('data', (chunk: Buffer) => {
+      capture(chunk);
+      said[name] += chunk.toString();
+    });
+  }
+  child.stdout.once('data', () => registerSecretFiles(environment['MUSTER_DATA_DIR']));
   const ended = once(child, 'close').then(() => {
     clearTimeout(timer);
+    registerSecretFiles(environment['MUSTER_DATA_DIR']);
     return { exitCode: child.exitCode, ...said };
   });
   return {
