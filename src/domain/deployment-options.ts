@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { APPROVE_CHOICES } from './approval.ts';
 
 /** How a deployment runs. Source: API.md "Deployments". Durations in seconds. */
 export const DeploymentOptions = z.object({
@@ -11,6 +12,13 @@ export const DeploymentOptions = z.object({
   on_failure: z.enum(['stop', 'rollback']),
   /** Servers worked on at once. */
   concurrency: z.number().int(),
+  /** How large the first batch is that shows how the build does: see `CANARY_PATTERN`. */
+  canary: z.string().nullable().default(null),
+  canary_pause: z.number().int().default(0),
+  /** Where a user must say yes before it goes on. */
+  approve: z.enum(APPROVE_CHOICES).default('none'),
+  /** Whether it goes on in a freeze. */
+  override_freeze: z.boolean().default(false),
 });
 export type DeploymentOptions = z.infer<typeof DeploymentOptions>;
 

@@ -1,5 +1,7 @@
+import { type Approve, withApprovals } from './approval.ts';
 import type { Batch, GroupPlanOptions } from './batches.ts';
 import { planGroupBatches, planManualBatches } from './batches.ts';
+import { type Canary, planGroupCanary, planManualCanary } from './canary.ts';
 import { compareCodeUnits, sortedUnique } from './code-unit-order.ts';
 import {
   requireNoPathClash,
@@ -45,14 +47,29 @@ export function resolveDeploymentTarget(
   return target;
 }
 
-/** The batches of a target, in the order in which they run; the options matter to a group target only. */
-export function planTarget(
+export interface PlanOptions extends Omit<GroupPlanOptions, 'groups'> {
+  readonly canary?: Canary | null;
+  readonly approve?: Approve;
+}
+
+/** The batches of a target, in the order in which they run; divisor and pauses matter to a group target only. */
+export function planTarget(target: DeploymentTarget, options: PlanOptions): Batch[] {
+  const { canary = null, approve = 'none', ...pauses } = options;
+  return withApprovals(planBatches(target, pauses, canary), approve);
+}
+
+function planBatches(
   target: DeploymentTarget,
-  options: Omit<GroupPlanOptions, 'groups'>,
+  pauses: Omit<GroupPlanOptions, 'groups'>,
+  canary: Canary | null,
 ): Batch[] {
-  return target.style === 'manual'
-    ? planManualBatches(target)
-    : planGroupBatches({ ...options, groups: target.groups });
+  if (target.style === 'manual') {
+    return canary === null ? planManualBatches(target) : planManualCanary(target, canary);
+  }
+  const { groups } = target;
+  return canary === null
+    ? planGroupBatches({ ...pauses, groups })
+    : planGroupCanary(groups, pauses, canary);
 }
 
 function resolveStyle(request: DeploymentRequest, snapshot: DeploymentSnapshot): DeploymentTarget {

@@ -53,6 +53,16 @@ export function checkFreezeWindow(
   }
 }
 
+/** Whoever overrides a freeze says why. @throws {AppError} `invalid_input` */
+export function requireFreezeReason(reason: string | null): void {
+  if (reason !== null && reason.trim() !== '') return;
+  throw new AppError(
+    'invalid_input',
+    '`override_freeze` needs a `reason`; say why it cannot wait for the end of the freeze.',
+    { details: { parameter: 'reason' } },
+  );
+}
+
 /** @returns the end of the freeze that holds at `now`, or null if none does */
 export function frozenUntil(window: FreezeWindow, now: Date): Date | null {
   const start = latestStart(window, now);

@@ -35,6 +35,7 @@ export type NameKind =
   | 'group'
   | 'freeze window'
   | 'user'
+  | 'webhook'
   | 'token';
 
 /**

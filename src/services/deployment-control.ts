@@ -6,46 +6,28 @@ import {
   transition,
 } from '../domain/deployment-state.ts';
 import { AppError } from '../domain/errors.ts';
-import type { Db } from '../store/database.ts';
-import {
-  type DeploymentRow,
-  findDeployment,
-  lockDeployment,
-  moveDeployment,
-  noteRequests,
-  reopenWork,
-} from '../store/deployments.ts';
-import { appendEvent } from '../store/events.ts';
-import { deferJob, lockDeploymentJob } from '../store/jobs.ts';
+import { moveDeployment, noteRequests, reopenWork } from '../store/deployments.ts';
 import { openRollback } from '../store/rollbacks.ts';
-import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { requireServers } from './authorization.ts';
 import { requestDeploymentCancel } from './cancel-deployment.ts';
-import type { Caller, ServiceContext } from './context.ts';
+import type { ServiceContext } from './context.ts';
 import { type DeploymentDetails, getDeployment } from './deployments.ts';
 import { type FeedItem, followEvents } from './event-feed.ts';
-import { type Job, recordJob, ringJob } from './jobs.ts';
+import { type Job, recordJob } from './jobs.ts';
+import {
+  auditAction,
+  type ControlledDeployment,
+  changeDeployment,
+  type LockedDeployment,
+  refuseWhileEnding,
+  tellChange,
+  wakeJob,
+} from './locked-deployment.ts';
 
 /** What a user may ask of a deployment that there is. */
 export const DEPLOYMENT_ACTIONS = ['cancel', 'pause', 'resume', 'retry', 'rollback'] as const;
 export type DeploymentAction = (typeof DEPLOYMENT_ACTIONS)[number];
-
-/** A deployment that was asked for something, and the job that sees to it; null if none has to. */
-export interface ControlledDeployment {
-  readonly deployment: DeploymentDetails;
-  readonly job: Job | null;
-}
-
-/** A deployment that is locked, as it is before it is changed. */
-interface Locked {
-  readonly tx: Db;
-  readonly caller: Caller;
-  readonly deployment: DeploymentRow;
-  readonly application: string;
-  /** The job that runs it now. */
-  readonly job: Job | null;
-}
 
 /**
  * Does what a user asks of a deployment. What needs a safe point (`cancel`, `pause`) is noted, and done by the worker.
@@ -61,22 +43,12 @@ export async function controlDeployment(
   const found = await getDeployment(context, application, id);
   // To stop is always allowed to who may write the application.
   if (action !== 'cancel' && action !== 'pause') requireServers(caller, found.target.servers);
-  const job = await context.database.transaction(async (tx) => {
-    // The job first, as its worker does: whoever takes both in one order never waits for the other in a circle.
-    const running = await lockDeploymentJob(tx, {
-      applicationId: found.applicationId,
-      deploymentId: id,
-    });
-    await lockDeployment(tx, id);
-    const deployment = await findDeployment(tx, id);
-    if (deployment === null) return null;
-    return ACTIONS[action]({ tx, caller, deployment, application, job: running });
-  });
-  if (job !== null) await ringJob(context, job);
-  return { deployment: await getDeployment(context, application, id), job };
+  return changeDeployment(context, caller, found, ACTIONS[action]);
 }
 
-const ACTIONS: Readonly<Record<DeploymentAction, (locked: Locked) => Promise<Job | null>>> = {
+const ACTIONS: Readonly<
+  Record<DeploymentAction, (locked: LockedDeployment) => Promise<Job | null>>
+> = {
   cancel: async ({ tx, caller, deployment, application, job }) => {
     await requestDeploymentCancel(tx, caller, {
       jobId: job?.id ?? null,
@@ -91,9 +63,9 @@ const ACTIONS: Readonly<Record<DeploymentAction, (locked: Locked) => Promise<Job
     if (deployment.status === 'running' && deployment.pauseRequestedAt !== null) return job;
     transition(deploymentLifecycle, deployment.status, 'pause');
     await noteRequests(tx, deployment.id, { pauseRequestedAt: new Date() });
-    await note(locked, 'pause');
-    await tell(locked, { pause: 'requested' });
-    return wake(locked);
+    await auditAction(locked, 'pause');
+    await tellChange(locked, { pause: 'requested' });
+    return wakeJob(locked);
   },
   resume: async (locked) => {
     const { tx, deployment, job } = locked;
@@ -102,9 +74,12 @@ const ACTIONS: Readonly<Record<DeploymentAction, (locked: Locked) => Promise<Job
     if (!isWithdrawn) transition(deploymentLifecycle, deployment.status, 'resume');
     await noteRequests(tx, deployment.id, { pauseRequestedAt: null });
     await moveDeployment(tx, deployment.id, { from: ['paused'], to: 'running' });
-    await note(locked, 'resume');
-    await tell(locked, isWithdrawn ? { pause: 'withdrawn' } : { status: 'running' });
-    return isWithdrawn ? job : wake(locked);
+    await auditAction(locked, 'resume');
+    await tellChange(
+      locked,
+      isWithdrawn ? { pause: 'withdrawn' } : { status: 'running', action: 'resume' },
+    );
+    return isWithdrawn ? job : wakeJob(locked);
   },
   retry: async (locked) => {
     const { tx, deployment } = locked;
@@ -124,7 +99,7 @@ const ACTIONS: Readonly<Record<DeploymentAction, (locked: Locked) => Promise<Job
       finishedAt: null,
     });
     await noteRequests(tx, deployment.id, { pauseRequestedAt: null, cancelRequestedAt: null });
-    return startJob(locked, 'retry', { status: 'queued', steps });
+    return startJob(locked, 'retry', { status: 'queued', action: 'retry', steps });
   },
   rollback: async (locked) => {
     const { tx, deployment } = locked;
@@ -145,59 +120,26 @@ const ACTIONS: Readonly<Record<DeploymentAction, (locked: Locked) => Promise<Job
     };
     if (locked.job === null) return startJob(locked, 'rollback', data);
     // It was paused: the job that has waited goes the other way now.
-    await note(locked, 'rollback');
-    await tell(locked, data);
-    return wake(locked);
+    await auditAction(locked, 'rollback');
+    await tellChange(locked, data);
+    return wakeJob(locked);
   },
 };
 
-/** What was promised to who cancelled it stands. */
-function refuseWhileEnding({ cancelRequestedAt, status }: DeploymentRow): void {
-  if (cancelRequestedAt === null || isFinal(deploymentLifecycle, status)) return;
-  throw new AppError(
-    'conflict',
-    'The deployment is being cancelled; wait until it has ended, then roll it back or try it again.',
-    { details: { status } },
-  );
-}
-
-async function startJob(locked: Locked, action: DeploymentAction, data: object): Promise<Job> {
+async function startJob(
+  locked: LockedDeployment,
+  action: DeploymentAction,
+  data: object,
+): Promise<Job> {
   const { tx, caller, deployment } = locked;
   const job = await recordJob(tx, caller, {
     kind: 'run_deployment',
     data: { deploymentId: deployment.id },
     applicationId: deployment.applicationId,
   });
-  await note(locked, action);
-  await tell({ ...locked, job }, data);
+  await auditAction(locked, action);
+  await tellChange({ ...locked, job }, data);
   return job;
-}
-
-/** Has the job that was put back looked at now. One that is in a worker's hands comes to a safe point by itself. */
-async function wake({ tx, job }: Locked): Promise<Job | null> {
-  if (job !== null) await deferJob(tx, job.id, 0);
-  return job;
-}
-
-async function note(
-  { tx, caller, application, deployment }: Locked,
-  action: DeploymentAction,
-): Promise<void> {
-  await recordAudit(tx, caller, {
-    action: `deployment.${action}`,
-    application,
-    subject: deployment.id,
-    before: { status: deployment.status, build: deployment.buildName },
-  });
-}
-
-async function tell({ tx, deployment, job }: Locked, data: object): Promise<void> {
-  await appendEvent(tx, {
-    jobId: job?.id ?? null,
-    deploymentId: deployment.id,
-    kind: 'deployment',
-    data,
-  });
 }
 
 const isOver = (status: string): boolean =>

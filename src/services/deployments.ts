@@ -14,6 +14,7 @@ import {
   resolveDeploymentTarget,
 } from '../domain/deployment-target.ts';
 import { AppError } from '../domain/errors.ts';
+import { requireFreezeReason } from '../domain/freeze-window.ts';
 import type { TargetWarning } from '../domain/group-target.ts';
 import { type ApplicationRow, lockApplication } from '../store/applications.ts';
 import type { Db } from '../store/database.ts';
@@ -26,7 +27,7 @@ import { listInstallationPairs } from '../store/installations.ts';
 import { listServerPlaces } from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
-import { requireServers } from './authorization.ts';
+import { requireServers, visibleServers } from './authorization.ts';
 import { type Build, requireBuild } from './builds.ts';
 import { type PageOf, type ServiceContext, toPage } from './context.ts';
 import type { Gitdeploy } from './gitdeploys.ts';
@@ -79,8 +80,7 @@ export async function planDeployment(
 ): Promise<DeploymentPlan> {
   const { db } = context.database;
   const application = await requireApplication(db, applicationName);
-  const draft = await draftDeployment(db, application, input);
-  requireServers(caller, draft.target.servers);
+  const draft = await draftDeployment(db, caller, application, input);
   return {
     application: application.name,
     build: draft.build.name,
@@ -105,11 +105,11 @@ export async function createDeployment(
 ): Promise<{ deployment: DeploymentDetails; job: Job; warnings: readonly TargetWarning[] }> {
   const { database } = context;
   const application = await requireApplication(database.db, applicationName);
+  if (input.options.override_freeze) requireFreezeReason(input.reason);
   const { deploymentId, job, warnings } = await database.transaction(async (tx) => {
     // So that what the plan rests on is not deleted while it is being written.
     await lockApplication(tx, application.id);
-    const draft = await draftDeployment(tx, application, input);
-    requireServers(caller, draft.target.servers);
+    const draft = await draftDeployment(tx, caller, application, input);
     const { id } = await store.insertDeployment(tx, {
       applicationId: application.id,
       build: draft.build,
@@ -188,13 +188,17 @@ export async function getDeployment(
   return { ...deployment, applicationName: application.name };
 }
 
+/** Permissions first: to who may not touch a server it makes no difference whether it exists. */
 async function draftDeployment(
   db: Db,
+  caller: AuthenticatedCaller,
   application: ApplicationRow,
   input: NewDeployment,
 ): Promise<Draft> {
+  requireServers(caller, input.request.servers ?? []);
   const build = await requireBuildOfRequest(db, application.id, input.buildName);
-  const servers = await listServerPlaces(db);
+  const installations = await listInstallationPairs(db, application.id);
+  const servers = await listKnownServers(db, caller, installations);
   const gitdeploys = await listGitdeploys(db, application.id, {});
   const snapshot: DeploymentSnapshot = {
     servers,
@@ -206,14 +210,20 @@ async function draftDeployment(
       path: g.path,
     })),
     groups: await listGroups(db, application.id, {}),
-    installations: await listInstallationPairs(db, application.id),
+    installations,
     build: { name: build.name, state: build.state, packages: build.packages.map((p) => p.name) },
   };
   const target = resolveDeploymentTarget(input.request, snapshot);
+  requireServers(caller, target.servers);
   const batches = planTarget(target, {
     divisor: input.options.rolling_divisor,
     rollingPauseSeconds: input.options.rolling_pause,
     orderedPauseSeconds: input.options.ordered_pause,
+    canary:
+      input.options.canary === null
+        ? null
+        : { size: input.options.canary, pauseSeconds: input.options.canary_pause },
+    approve: input.options.approve,
   });
   return {
     application,
@@ -223,6 +233,21 @@ async function draftDeployment(
     target,
     batches,
   };
+}
+
+/**
+ * The servers that may be spoken of: those that the caller may look at, and those that the application is on. Others,
+ * and their environments, are as if they were not there.
+ */
+async function listKnownServers(
+  db: Db,
+  caller: AuthenticatedCaller,
+  installations: DeploymentSnapshot['installations'],
+): Promise<{ id: string; name: string; environment: string }[]> {
+  const isVisible = visibleServers(caller);
+  const installed = new Set(installations.map(({ server }) => server));
+  const places = await listServerPlaces(db);
+  return places.filter(({ name }) => isVisible(name) || installed.has(name));
 }
 
 /** In a deployment's parameters an unknown build is bad input (400), while in a path it would be 404. */

@@ -2,6 +2,7 @@ import type { Batch as PlannedBatch } from '../domain/batches.ts';
 import { ChangedFiles, DeploymentOptions, RecordedTarget } from '../domain/deployment-options.ts';
 import type { ErrorBody } from '../domain/errors.ts';
 import type { RollbackBatch } from '../domain/rollback-plan.ts';
+import { WaitingFor } from '../domain/waiting-for.ts';
 import type { Db } from './database.ts';
 import {
   type Batch,
@@ -21,9 +22,10 @@ export type BatchRow = Batch & { readonly steps: Step[] };
 export type CommitRow = Omit<DeploymentCommit, 'changedFiles'> & {
   readonly changedFiles: ChangedFiles;
 };
-export type DeploymentHead = Omit<Deployment, 'target' | 'options'> & {
+export type DeploymentHead = Omit<Deployment, 'target' | 'options' | 'waitingFor'> & {
   readonly target: RecordedTarget;
   readonly options: DeploymentOptions;
+  readonly waitingFor: WaitingFor | null;
 };
 export type DeploymentRow = DeploymentHead & {
   readonly commits: CommitRow[];
@@ -66,6 +68,7 @@ const head = (row: Deployment): DeploymentHead => ({
   ...row,
   target: fromJson(RecordedTarget, row.target),
   options: fromJson(DeploymentOptions, row.options),
+  waitingFor: row.waitingFor === null ? null : fromJson(WaitingFor, row.waitingFor),
 });
 
 /** Stores a deployment with its whole plan. */
@@ -89,6 +92,8 @@ export async function insertDeployment(tx: Db, deployment: NewDeployment): Promi
       level: b.level,
       ordered: b.ordered,
       pauseAfterSeconds: b.pauseAfterSeconds,
+      canary: b.canary ?? false,
+      approvalAfter: b.approvalAfter ?? false,
     })),
     select: { id: true, index: true },
   });
@@ -194,12 +199,6 @@ export async function lockDeployment(tx: Db, id: string): Promise<DeploymentHead
   return row === null ? null : head(row);
 }
 
-/** Whether a user has asked for a pause. */
-export async function isPauseRequested(db: Db, id: string): Promise<boolean> {
-  const row = await db.deployment.findUnique({ where: { id }, select: { pauseRequestedAt: true } });
-  return row !== null && row.pauseRequestedAt !== null;
-}
-
 /** Notes what a user has asked for, or (null) that it is done with. */
 export async function noteRequests(
   tx: Db,
@@ -224,6 +223,18 @@ export async function findOlderOverlap(
           where theirs.deployment_id = d.id and mine.deployment_id = ${deployment.id}::uuid)
      order by d.id limit 1`;
   return row?.id ?? null;
+}
+
+/** The pairs that two deployments have in common, by server. */
+export async function listOverlap(
+  db: Db,
+  of: { readonly id: string; readonly otherId: string; readonly limit: number },
+): Promise<{ server: string; gitdeploy: string }[]> {
+  return db.$queryRaw<{ server: string; gitdeploy: string }[]>`
+    select distinct mine.server_name as server, mine.gitdeploy_name as gitdeploy from steps mine
+      join steps theirs on theirs.server_id = mine.server_id and theirs.gitdeploy_id = mine.gitdeploy_id
+     where mine.deployment_id = ${of.id}::uuid and theirs.deployment_id::text = ${of.otherId}
+     order by 1, 2 limit ${of.limit}`;
 }
 
 /** How many steps of each status the given deployments have, without those that take them back. */
@@ -277,6 +288,8 @@ export async function moveDeployment(
     where: { id, status: { in: [...from] } },
     data: {
       status: to,
+      // Whatever it waited for, it has moved.
+      waitingFor: Prisma.DbNull,
       ...times,
       ...(error === undefined ? {} : { error: error === null ? Prisma.DbNull : toJson(error) }),
     },
@@ -386,7 +399,13 @@ export async function reopenWork(
   });
   await tx.batch.updateMany({
     where: { deploymentId, phase, status: { in: [...again] } },
-    data: { status: 'pending', startedAt: null, finishedAt: null },
+    data: {
+      status: 'pending',
+      startedAt: null,
+      finishedAt: null,
+      approvedAt: null,
+      approvedBy: null,
+    },
   });
   return count;
 }

@@ -1,6 +1,7 @@
 import type { Db } from './database.ts';
 import type { Event } from './generated/client.ts';
 import { Prisma } from './generated/client.ts';
+import { DELIVERY_TOPIC, recordNotices } from './webhook-notices.ts';
 
 export type EventRow = Event;
 
@@ -31,12 +32,16 @@ export async function appendEvent(db: Db, event: NewEvent): Promise<void> {
   await appendEvents(db, [event]);
 }
 
-/** Appends events of one stream, in order, at the price of one. */
+/**
+ * Appends events of one stream, in order, at the price of one. What webhooks are to hear of them is recorded with them:
+ * in one transaction, that both are kept or neither is.
+ */
 export async function appendEvents(db: Db, events: readonly NewEvent[]): Promise<void> {
   const [first] = events;
   if (first === undefined) return;
   const stream = streamOf(first);
   const topics = new Set<string>();
+  if (await recordNotices(db, events)) topics.add(DELIVERY_TOPIC);
   const rows = events.map((event) => {
     if (streamOf(event) !== stream) throw new Error('events of two streams were appended at once');
     if (event.jobId !== null) topics.add(event.jobId);
@@ -128,17 +133,6 @@ export async function readEventPage(
     status: first.status,
     events: rows.flatMap(({ id, kind, data }) => (id === null ? [] : [{ id, kind, data }])),
   };
-}
-
-/** Whether a deployment has told an event of this kind. */
-export async function hasDeploymentEvent(
-  db: Db,
-  deploymentId: string,
-  kind: string,
-): Promise<boolean> {
-  return (
-    (await db.event.findFirst({ where: { deploymentId, kind }, select: { id: true } })) !== null
-  );
 }
 
 /** How many different things a job has told, beside what it printed and how it ended: how far it has got. */

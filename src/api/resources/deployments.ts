@@ -29,6 +29,7 @@ export function toDeployment(deployment: DeploymentDetails): Wire {
     finished_at: toTimeOrNull(
       isFinal(deploymentLifecycle, deployment.status) ? deployment.finishedAt : null,
     ),
+    waiting_for: deployment.waitingFor,
     pause_requested_at: toTimeOrNull(deployment.pauseRequestedAt),
     cancel_requested_at: toTimeOrNull(deployment.cancelRequestedAt),
   };
@@ -47,6 +48,8 @@ export function toDeploymentPlan(plan: DeploymentPlan): z.infer<typeof schemas.D
       level: batch.level,
       ordered: batch.ordered,
       pause_after: batch.pauseAfterSeconds,
+      canary: batch.canary ?? false,
+      approval_after: batch.approvalAfter ?? false,
       steps: batch.pairs.map(({ server, gitdeploy }) => ({ server, gitdeploy })),
     })),
     warnings: toWarnings(plan.warnings),
@@ -90,9 +93,13 @@ function toBatch(batch: BatchRow): Wire['batches'][number] {
     level: batch.level,
     ordered: batch.ordered,
     pause_after: batch.pauseAfterSeconds,
+    canary: batch.canary,
+    approval_after: batch.approvalAfter,
     status: batch.status,
     started_at: toTimeOrNull(batch.startedAt),
     finished_at: toTimeOrNull(batch.finishedAt),
+    approved_by: batch.approvedBy,
+    approved_at: toTimeOrNull(batch.approvedAt),
     steps: batch.steps.map(toStep),
   };
 }

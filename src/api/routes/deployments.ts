@@ -4,6 +4,7 @@ import type { ServiceContext } from '../../services/context.ts';
 import * as control from '../../services/deployment-control.ts';
 import * as service from '../../services/deployments.ts';
 import { getJob } from '../../services/jobs.ts';
+import type { ControlledDeployment as ControlledDeploymentRow } from '../../services/locked-deployment.ts';
 import { type StreamPlaces, sendEventStream } from '../event-stream.ts';
 import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
@@ -193,7 +194,7 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
 async function settleAction(
   context: ServiceContext,
   reply: FastifyReply,
-  asked: control.ControlledDeployment & {
+  asked: ControlledDeploymentRow & {
     readonly action: control.DeploymentAction;
     readonly waitSeconds: number | undefined;
   },

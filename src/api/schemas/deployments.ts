@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import { APPROVE_CHOICES } from '../../domain/approval.ts';
+import { CANARY_PATTERN } from '../../domain/canary.ts';
 import { DeploymentOptions } from '../../domain/deployment-options.ts';
 import { applicationName, createdTime, next, StoredError, timeOrNull } from './common.ts';
 import { JobSummary } from './jobs.ts';
-import { flag, text, wait, wholeNumber } from './parameters.ts';
+import { flag, oneOf, text, wait, wholeNumber } from './parameters.ts';
 
 const MAX_PAUSE_SECONDS = 86_400;
 const MAX_COUNT = 100_000;
@@ -24,6 +26,26 @@ export const DeployQuery = z.strictObject({
     description: 'What happens when it stops: nothing more, or every server gets back what it had.',
   }),
   concurrency: wholeNumber({ min: 1, max: 1000 }, 'Servers worked on at once.').default(50),
+  canary: z
+    .string()
+    .regex(
+      CANARY_PATTERN,
+      'must be a number of servers, such as 2, or a share of them, such as 10%',
+    )
+    .nullable()
+    .default(null)
+    .meta({
+      description:
+        'A first batch of few servers that shows how the build does: how many, such as `2`, or which share, such as `10%` (in a URL `10%25`), rounded up. They are the first by name.',
+    }),
+  canary_pause: pause('Seconds between the canary and the rest.'),
+  approve: oneOf(
+    APPROVE_CHOICES,
+    'Where it waits for a user to approve that it goes on: after the canary, or after every slice but the last.',
+  ).default('none'),
+  override_freeze: flag(
+    'Deploy also while a freeze window holds. It needs a `reason`, and is audited.',
+  ).default(false),
   reason: text('Why; shown in the history.').optional(),
   dry_run: flag('Plan it and show the plan; nothing is written.').default(false),
   wait,
@@ -57,6 +79,10 @@ const Options = z
     max_failures: z.number().meta({ description: 'Servers that may fail before it stops.' }),
     on_failure: z.string().meta({ description: 'What happens when it stops.' }),
     concurrency: z.number().meta({ description: 'Servers worked on at once.' }),
+    canary: z.string().nullable().meta({ description: 'How large the canary is.' }),
+    canary_pause: z.number().meta({ description: 'Seconds after the canary.' }),
+    approve: z.string().meta({ description: 'Where it waits for an approval.' }),
+    override_freeze: z.boolean().meta({ description: 'Whether it goes on in a freeze.' }),
   })
   .meta({ id: 'DeploymentOptions', description: 'How it runs.' });
 
@@ -103,6 +129,10 @@ const planned = {
   level: z.number().meta({ description: 'The level of the gitdeploys in it.' }),
   ordered: z.boolean().meta({ description: 'Whether another batch of the same slice follows.' }),
   pause_after: z.number().meta({ description: 'Seconds until the next batch begins.' }),
+  canary: z.boolean().meta({ description: 'Whether it is of the canary.' }),
+  approval_after: z
+    .boolean()
+    .meta({ description: 'Whether a user must approve what comes after it.' }),
 };
 
 const Batch = z
@@ -111,6 +141,11 @@ const Batch = z
     status,
     started_at: timeOrNull('When it began.'),
     finished_at: timeOrNull('When it ended.'),
+    approved_by: z
+      .string()
+      .nullable()
+      .meta({ description: 'Who approved what comes after it; null as long as nobody has.' }),
+    approved_at: timeOrNull('When that was.'),
     steps: z.array(Step).meta({ description: 'By server, then by gitdeploy.' }),
   })
   .meta({ id: 'Batch', description: 'What is deployed at the same time.' });
@@ -142,6 +177,32 @@ const Warnings = z
     }),
   )
   .meta({ description: 'What the operator should know, though it starts.' });
+
+const WaitingFor = z
+  .discriminatedUnion('kind', [
+    z.object({
+      kind: z.literal('deployment').meta({ description: 'Another deployment goes first.' }),
+      deployment_id: z.string().meta({ description: 'Its id.' }),
+    }),
+    z.object({
+      kind: z.literal('pause').meta({ description: 'The plan has a pause here.' }),
+      after_batch: z.number().meta({ description: 'Index of the batch that has ended.' }),
+      until: z.string().meta({ description: 'When it goes on.' }),
+    }),
+    z.object({
+      kind: z.literal('approval').meta({ description: 'A user must approve what comes next.' }),
+      after_batch: z.number().meta({ description: 'Index of the batch that has ended.' }),
+    }),
+    z.object({
+      kind: z.literal('freeze').meta({ description: 'A freeze window holds.' }),
+      environment: z.string().meta({ description: 'Name of the environment.' }),
+      freeze_window: z.string().meta({ description: 'Name of the freeze window.' }),
+      until: z.string().meta({ description: 'When it ends.' }),
+      reason: z.string().nullable().meta({ description: 'Why there is a freeze.' }),
+    }),
+  ])
+  .nullable()
+  .meta({ description: 'What it waits for now; null if it does not wait.' });
 
 const head = {
   id: z.uuid().meta({ description: 'Id of the deployment.' }),
@@ -176,6 +237,7 @@ const head = {
   created_datetime: createdTime,
   started_at: timeOrNull('When it began.'),
   finished_at: timeOrNull('When it ended.'),
+  waiting_for: WaitingFor,
   pause_requested_at: timeOrNull('When a pause was asked for that is not over.'),
   cancel_requested_at: timeOrNull('When its end was asked for.'),
 };
@@ -239,3 +301,31 @@ export const DeploymentList = z
     next,
   })
   .meta({ id: 'DeploymentList', description: 'Deployments.' });
+
+export const DeploymentExplanation = z
+  .object({
+    id: head.id,
+    application: applicationName,
+    status: head.status,
+    sentences: z
+      .array(z.string())
+      .meta({ description: 'Why it stands where it stands, in words, the most important first.' }),
+    waiting_for: WaitingFor,
+    held_pairs: z
+      .array(
+        z.object({
+          server: z.string().meta({ description: 'Name of the server.' }),
+          gitdeploy: z.string().meta({ description: 'Name of the gitdeploy.' }),
+        }),
+      )
+      .meta({ description: 'What the deployment that it waits for holds of it; the first 50.' }),
+    actions: z
+      .array(
+        z.object({
+          action: z.string().meta({ description: 'What can be asked of it now.' }),
+          users: z.array(z.string()).meta({ description: 'Who may; the first 50 by name.' }),
+        }),
+      )
+      .meta({ description: 'What can be done about it, and by whom.' }),
+  })
+  .meta({ id: 'DeploymentExplanation', description: 'Why a deployment waits or has stopped.' });

@@ -1,3 +1,4 @@
+import { counted } from '../../domain/counted.ts';
 import { AppError, type ErrorBody } from '../../domain/errors.ts';
 import type { Db } from '../../store/database.ts';
 import {
@@ -13,6 +14,9 @@ import { releaseHolder } from '../../store/leases.ts';
 
 /** Who a deployment's leases are held by. */
 export const leaseHolder = (deploymentId: string): string => `deployment:${deploymentId}`;
+
+/** The deployment that a holder of leases stands for; what is none stays as it is. */
+export const deploymentOf = (holder: string): string => holder.replace(/^deployment:/, '');
 
 const UNDER_WAY = ['queued', 'preparing', 'running', 'paused'] as const;
 
@@ -120,7 +124,7 @@ type Steps = Batches[number]['steps'];
 function countOf(batches: Batches, failed: Steps): string {
   const total = batches.reduce((sum, { steps }) => sum + steps.length, 0);
   const named = failed.slice(0, 3).map((s) => `\`${s.gitdeployName}\` on \`${s.serverName}\``);
-  return `${failed.length} of ${total} steps failed (${named.join(', ')}${failed.length > 3 ? ', …' : ''})`;
+  return `${failed.length} of ${counted(total, 'step')} failed (${named.join(', ')}${failed.length > 3 ? ', …' : ''})`;
 }
 
 function detailsOf({ id }: DeploymentRow, failed: Steps): Record<string, unknown> {

@@ -1,17 +1,15 @@
 import { toErrorBody } from '../../domain/errors.ts';
+import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
-import { finishStep, isPauseRequested, moveBatch } from '../../store/deployments.ts';
+import { type BatchRow, finishStep, moveBatch } from '../../store/deployments.ts';
 import type { Fences } from '../../store/leases.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
-import { pause } from '../pause.ts';
 import { type BatchWork, isOpen, type PhaseWork, type StepWork } from './deployment-work.ts';
 import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
+import { passGates } from './pass-gates.ts';
 import { runStep } from './run-step.ts';
-
-/** A pause that is longer than this is not waited for in the worker: others can use its place. */
-const PARK_OVER_MS = 3000;
 
 export interface BatchesRun {
   readonly work: PhaseWork;
@@ -28,11 +26,11 @@ export interface BatchesRun {
 
 /**
  * How far the batches got: through; stopped by failures; cancelled; interrupted because the worker stops; to a safe
- * point where a user wants a pause; or into a pause of the plan that is too long to wait for.
+ * point where a user wants a pause; or to a gate that will not open soon.
  */
 export type BatchesEnd =
   | { readonly end: 'done' | 'stopped' | 'cancelled' | 'interrupted' | 'paused' }
-  | { readonly end: 'waiting'; readonly until: Date };
+  | { readonly end: 'waiting'; readonly waitingFor: WaitingFor };
 
 /** Which servers failed, and whether these are too many to go on. */
 interface Failures {
@@ -40,35 +38,29 @@ interface Failures {
   readonly isTooMany: () => boolean;
 }
 
-/** Runs the batches that are not done yet, in order, with their pauses. */
+/** Runs the batches that are not done yet, in order, each as soon as its gates are open. */
 export async function runBatches(
   dependencies: JobDependencies,
   context: JobContext,
   run: BatchesRun,
 ): Promise<BatchesEnd> {
-  const { db } = dependencies.database;
-  const { deployment, phase, batches } = run.work;
-  const failures = failuresSoFar(run.work);
-  const wantsPause = (): Promise<boolean> =>
-    phase === 'rollback' ? Promise.resolve(false) : isPauseRequested(db, deployment.id);
-  for (const item of batches) {
+  const { work, signal } = run;
+  const failures = failuresSoFar(work);
+  let previous: BatchRow | null = null;
+  for (const next of work.batches) {
     if (failures.isTooMany()) return { end: 'stopped' };
-    let { finishedAt } = item.batch;
+    let { finishedAt } = next.batch;
     if (finishedAt === null) {
       if (context.draining.aborted) return { end: 'interrupted' };
-      if (await wantsPause()) return { end: 'paused' };
-      const done = await runBatch(dependencies, context, item, { ...run, failures });
+      const closed = await passGates(dependencies, context, { work, previous, next, signal });
+      if (closed !== null) return closed;
+      const done = await runBatch(dependencies, context, next, { ...run, failures });
       if (!(done instanceof Date)) return { end: done };
       finishedAt = done;
     }
-    if (failures.isTooMany()) return { end: 'stopped' };
-    const until = new Date(finishedAt.getTime() + item.batch.pauseAfterSeconds * 1000);
-    if (until.getTime() <= Date.now()) continue;
-    if (await wantsPause()) return { end: 'paused' };
-    if (!(await waitUntil(context, run, { item, until }))) return { end: 'waiting', until };
-    if (context.cancelled.aborted) return { end: 'cancelled' };
+    previous = { ...next.batch, finishedAt };
   }
-  return { end: 'done' };
+  return { end: failures.isTooMany() ? 'stopped' : 'done' };
 }
 
 /** A rollback goes on whatever fails: each server that has its old build back is better off. */
@@ -142,25 +134,6 @@ async function runBatch(
   const finishedAt = new Date();
   await record({ status }, (tx) => moveBatch(tx, batch.id, status, { finishedAt }));
   return finishedAt;
-}
-
-/** @returns false if that is too long to wait for here */
-async function waitUntil(
-  context: JobContext,
-  run: BatchesRun,
-  { item, until }: { item: BatchWork; until: Date },
-): Promise<boolean> {
-  const remainingMs = until.getTime() - Date.now();
-  const { index, pauseAfterSeconds } = item.batch;
-  await context.emit('pause', {
-    after_batch: index,
-    seconds: pauseAfterSeconds,
-    until: until.toISOString(),
-  });
-  if (remainingMs > PARK_OVER_MS) return false;
-  await pause(remainingMs, context.draining, run.signal);
-  run.lost.throwIfAborted();
-  return true;
 }
 
 function byServer(steps: readonly StepWork[]): StepWork[][] {

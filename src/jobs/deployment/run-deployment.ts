@@ -1,13 +1,16 @@
 import { AppError, toErrorBody } from '../../domain/errors.ts';
+import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
 import {
+  type DeploymentHead,
   type DeploymentRow,
   findDeployment,
   findOlderOverlap,
   lockDeployment,
   moveDeployment,
 } from '../../store/deployments.ts';
-import { appendEvent, hasDeploymentEvent } from '../../store/events.ts';
+import { appendEvent } from '../../store/events.ts';
+import { isBatchApproved } from '../../store/gates.ts';
 import { type Fences, leaseKey } from '../../store/leases.ts';
 import { openRollback } from '../../store/rollbacks.ts';
 import type { JobDependencies } from '../dependencies.ts';
@@ -16,6 +19,7 @@ import { holdLeases, pathLeaseSeconds } from '../hold-leases.ts';
 import { commitPackages } from './commit-packages.ts';
 import { commitRollback } from './commit-rollback.ts';
 import {
+  deploymentOf,
   failureOf,
   leaseHolder,
   recordCancel,
@@ -36,6 +40,7 @@ import {
   type StepWork,
 } from './deployment-work.ts';
 import { findOutdatedSteps } from './outdated-steps.ts';
+import { freezeBefore, tellWaiting } from './pass-gates.ts';
 import { type BatchesEnd, runBatches } from './run-batches.ts';
 import { stageAhead } from './stage-objects.ts';
 
@@ -44,6 +49,8 @@ const MIN_RETRY_MS = 1000;
 const MAX_RETRY_MS = 10_000;
 /** A paused deployment is woken by who resumes it; should that be lost, it looks for itself. */
 const PAUSED_LOOK_MS = 3_600_000;
+/** How soon a deployment that a freeze holds back looks whether it still does. */
+const FREEZE_LOOK_MS = 30_000;
 
 /**
  * Runs a deployment, or takes it up where another worker left it: commit, stage on all servers, then batch by
@@ -64,7 +71,7 @@ export function runDeploymentHandler(dependencies: JobDependencies): JobHandler<
         case 'rolling_back':
           return runRollback(dependencies, context, deployment);
         case 'paused':
-          return lookAgain(deploymentId, PAUSED_LOOK_MS);
+          return lookAgain(deploymentId, () => Promise.resolve(PAUSED_LOOK_MS));
         case 'succeeded':
         case 'failed':
         case 'cancelled':
@@ -88,9 +95,16 @@ async function runForward(
   if (deployment.status === 'queued') {
     // Whoever was asked for first goes first; else the older build could come out on top.
     const older = await findOlderOverlap(db, deployment);
-    if (older !== null) return waitFor(dependencies, context, { deployment, heldBy: older });
+    if (older !== null) return waitFor(context, { deployment, heldBy: older });
   }
   const work = await loadDeploymentWork(db, deployment);
+  if (deployment.status === 'queued') {
+    const frozen = await freezeBefore(db, work);
+    if (frozen !== null) {
+      await tellWaiting(context, deployment, frozen);
+      return waitAtGate(deployment.id, frozen);
+    }
+  }
   return whileHolding(dependencies, context, work, async (fences, lost) => {
     const end = await deploy(dependencies, context, { work, fences, lost });
     switch (end.end) {
@@ -104,7 +118,7 @@ async function runForward(
       case 'paused':
         return pauseHere(context, deployment.id);
       case 'waiting':
-        return lookAgain(deployment.id, Math.max(0, end.until.getTime() - Date.now()));
+        return waitAtGate(deployment.id, end.waitingFor);
     }
   });
 }
@@ -230,18 +244,16 @@ async function whileHolding(
     return { value: outcome, keep: outcome.outcome === 'again' };
   });
   if (done.held) return done.value;
-  return waitFor(dependencies, context, { deployment, heldBy: done.heldBy });
+  return waitFor(context, { deployment, heldBy: done.heldBy });
 }
 
 /** Its turn will come; its stream says only once what it waits for. */
 async function waitFor(
-  { database }: JobDependencies,
   context: JobContext,
   { deployment, heldBy }: { deployment: DeploymentRow; heldBy: string },
 ): Promise<JobOutcome> {
-  if (!(await hasDeploymentEvent(database.db, deployment.id, 'waiting'))) {
-    await context.emit('waiting', { for: heldBy });
-  }
+  const waitingFor = { kind: 'deployment' as const, deployment_id: deploymentOf(heldBy) };
+  await tellWaiting(context, deployment, waitingFor);
   const waitedMs = Date.now() - deployment.createdAt.getTime();
   return {
     outcome: 'again',
@@ -263,17 +275,44 @@ async function pauseHere(context: JobContext, id: string): Promise<JobOutcome> {
       data: { status: 'paused' },
     });
   });
-  return lookAgain(id, PAUSED_LOOK_MS);
+  return lookAgain(id, () => Promise.resolve(PAUSED_LOOK_MS));
 }
 
-/** Puts the job back for a pause; at once, if a user has asked for something in the moment in between. */
-function lookAgain(deploymentId: string, afterMs: number): JobOutcome {
+/** Puts the job back until a gate opens; at once, if it has been opened in the moment in between. */
+function waitAtGate(deploymentId: string, waitingFor: WaitingFor): JobOutcome {
+  const wait = async (tx: Db, deployment: DeploymentHead): Promise<number> => {
+    switch (waitingFor.kind) {
+      case 'approval':
+        return (await isBatchApproved(tx, deploymentId, waitingFor.after_batch))
+          ? 0
+          : PAUSED_LOOK_MS;
+      case 'freeze':
+        // A freeze window can be deleted at any time, which nobody tells.
+        if (deployment.options.override_freeze) return 0;
+        return Math.min(FREEZE_LOOK_MS, msUntil(waitingFor.until));
+      case 'pause':
+        return msUntil(waitingFor.until);
+      case 'deployment':
+        return MIN_RETRY_MS;
+    }
+  };
+  return lookAgain(deploymentId, wait);
+}
+
+const msUntil = (time: string): number => Math.max(0, Date.parse(time) - Date.now());
+
+/** Puts the job back for a while; at once, if a user has asked for something in the moment in between. */
+function lookAgain(
+  deploymentId: string,
+  wait: (tx: Db, deployment: DeploymentHead) => Promise<number>,
+): JobOutcome {
   const delay = async (tx: Db): Promise<number> => {
     const deployment = await lockDeployment(tx, deploymentId);
     if (deployment === null || deployment.cancelRequestedAt !== null) return 0;
     const { status, pauseRequestedAt } = deployment;
     if (status === 'paused') return PAUSED_LOOK_MS;
-    return status === 'running' && pauseRequestedAt === null ? afterMs : 0;
+    const isWaiting = status === 'running' || status === 'queued';
+    return isWaiting && pauseRequestedAt === null ? wait(tx, deployment) : 0;
   };
   return { outcome: 'again', afterMs: delay };
 }

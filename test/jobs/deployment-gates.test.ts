@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type ControlLab, SERVERS, startControlLab } from './control-lab.ts';
+
+const WAIT = { timeout: 60_000 };
+let lab: ControlLab;
+beforeAll(async () => {
+  lab = await startControlLab();
+});
+afterAll(() => lab.close());
+
+/** Every test begins with b1 on all servers, and no freeze. */
+beforeEach(async () => {
+  await lab.open();
+  await lab.api.call('DELETE', '/server/environments/production/freezewindows/now');
+  await lab.until(await lab.deploy('b1'), 'succeeded');
+});
+
+const versions = () => Promise.all(SERVERS.map((server) => lab.versionOn(server)));
+const waitingFor = (id: string, expected: object) =>
+  expect.poll(async () => (await lab.show(id)).waiting_for, WAIT).toMatchObject(expected);
+const explain = async (id: string) =>
+  (await lab.api.call('GET', `/app/shop/deployments/${id}/explain`)).body;
+const freeze = async () => {
+  const begun = new Date(Date.now() - 60_000).toISOString();
+  const body = { schedule: begun, duration: 3600, reason: 'month end' };
+  const put = '/server/environments/production/freezewindows?name=now';
+  expect(await lab.api.call('PUT', put, { body })).toMatchObject({ status: 201 });
+};
+const audited = async (action: string) =>
+  (await lab.api.call('GET', `/audit?action=${action}&limit=1`)).body.events[0];
+
+describe('a canary', () => {
+  it('goes first, and the rest waits for its pause', async () => {
+    const id = await lab.deploy('b2', '&canary=1&canary_pause=3600&rolling_divisor=1');
+    await waitingFor(id, { kind: 'pause', after_batch: 0 });
+    expect(await versions()).toEqual(['b2', 'b1', 'b1', 'b1']);
+    const { batches, options } = await lab.show(id);
+    expect(options).toMatchObject({ canary: '1', canary_pause: 3600 });
+    expect(batches.map((b: { canary: boolean }) => b.canary)).toEqual([true, false]);
+    expect((await lab.act(id, 'rollback', '?wait=60')).status).toBe(409);
+    expect((await lab.act(id, 'cancel', '?wait=60')).body.status).toBe('cancelled');
+    expect(await versions()).toEqual(['b2', 'b1', 'b1', 'b1']);
+  });
+
+  it('that fails keeps the build from all others', async () => {
+    await lab.fail('s0', true);
+    try {
+      const id = await lab.deploy('b2', '&canary=25%25');
+      const { batches } = await lab.until(id, 'failed');
+      expect(batches.map((b: { status: string }) => b.status)).toEqual([
+        'failed',
+        'skipped',
+        'skipped',
+      ]);
+      expect(await versions()).toEqual(['b1', 'b1', 'b1', 'b1']);
+    } finally {
+      await lab.fail('s0', false);
+    }
+  });
+
+  it('is a number of servers or a share of them', async () => {
+    const body = { environments: ['production'], groups: ['all'] };
+    for (const canary of ['0', '101%', 'two', '-1']) {
+      const url = `/app/shop/deployments?build_name=b2&canary=${encodeURIComponent(canary)}`;
+      const answer = await lab.api.call('POST', url, { body });
+      expect(answer).toMatchObject({ status: 400, body: { error: { code: 'invalid_input' } } });
+      expect(answer.body.error.message).toContain('`canary` must be a number of servers');
+    }
+  });
+});
+
+describe('an approval', () => {
+  it('is waited for after every slice but the last, and says who gave it', async () => {
+    const id = await lab.deploy('b2', '&approve=each_slice');
+    await waitingFor(id, { kind: 'approval', after_batch: 0 });
+    expect(await versions()).toEqual(['b2', 'b2', 'b1', 'b1']);
+    const explained = await explain(id);
+    expect(explained.sentences.join(' ')).toContain(
+      'waits for a user to approve what comes after batch 0',
+    );
+    expect(explained.actions[0]).toEqual({ action: 'approve', users: ['admin'] });
+
+    const approved = await lab.act(id, 'approve', '?reason=looks+good');
+    expect(approved).toMatchObject({
+      status: 202,
+      body: {
+        batches: [{ approval_after: true, approved_by: 'admin' }, { approval_after: false }],
+      },
+    });
+    expect(await lab.until(id, 'succeeded')).toMatchObject({ waiting_for: null });
+    expect(await versions()).toEqual(['b2', 'b2', 'b2', 'b2']);
+    expect(await audited('deployment.approve')).toMatchObject({
+      subject: id,
+      after: { after_batch: 0, reason: 'looks good' },
+    });
+    const again = await lab.act(id, 'approve');
+    expect(again).toMatchObject({ status: 409, body: { error: { code: 'conflict' } } });
+  });
+
+  it('cannot be given before it is waited for', async () => {
+    await lab.hold();
+    const id = await lab.deploy('b2', '&approve=each_slice');
+    await expect.poll(async () => (await lab.show(id)).status, WAIT).toBe('running');
+    const early = await lab.act(id, 'approve');
+    expect(early.status).toBe(409);
+    expect(early.body.error.message).toContain('It will after batch 0; approve it then.');
+    await lab.open();
+    await waitingFor(id, { kind: 'approval' });
+    expect((await lab.act(id, 'cancel', '?wait=60')).body.status).toBe('cancelled');
+    expect(await versions()).toEqual(['b2', 'b2', 'b1', 'b1']);
+  });
+
+  it('after the canary alone lets the rest roll', async () => {
+    const id = await lab.deploy('b2', '&approve=after_canary&canary=1');
+    await waitingFor(id, { kind: 'approval', after_batch: 0 });
+    await lab.act(id, 'approve');
+    await lab.until(id, 'succeeded');
+  });
+
+  it('that is waited for survives the worker', async () => {
+    const id = await lab.deploy('b2', '&approve=each_slice');
+    await waitingFor(id, { kind: 'approval', after_batch: 0 });
+    await lab.stopWorker();
+    expect((await lab.act(id, 'approve')).status).toBe(202);
+    lab.startWorker();
+    await lab.until(id, 'succeeded');
+  });
+});
+
+describe('a freeze', () => {
+  it('holds a deployment back before anything is touched, until it is overridden with a reason', async () => {
+    await freeze();
+    const id = await lab.deploy('b2');
+    await waitingFor(id, { kind: 'freeze', environment: 'production', reason: 'month end' });
+    expect(await lab.show(id)).toMatchObject({ status: 'queued', commits: {} });
+    const { sentences, actions } = await explain(id);
+    expect(sentences.join(' ')).toContain('environment `production` is frozen by `now` until');
+    expect(actions[0]).toEqual({ action: 'override_freeze', users: ['admin'] });
+
+    const silent = await lab.act(id, 'override_freeze');
+    expect(silent).toMatchObject({ status: 400, body: { error: { code: 'invalid_input' } } });
+    expect((await lab.act(id, 'override_freeze', '?reason=security+fix')).status).toBe(202);
+    await lab.until(id, 'succeeded');
+    expect(await audited('deployment.override_freeze')).toMatchObject({
+      subject: id,
+      after: { reason: 'security fix' },
+    });
+  });
+
+  it('stops a deployment between two batches, but never a rollback', async () => {
+    const id = await lab.deploy('b2', '&approve=each_slice');
+    await waitingFor(id, { kind: 'approval' });
+    await freeze();
+    await lab.act(id, 'approve');
+    await waitingFor(id, { kind: 'freeze', freeze_window: 'now' });
+    expect(await versions()).toEqual(['b2', 'b2', 'b1', 'b1']);
+    expect((await lab.act(id, 'pause', '?wait=60')).body.status).toBe('paused');
+    expect((await lab.act(id, 'rollback', '?wait=60')).body.status).toBe('rolled_back');
+    expect(await versions()).toEqual(['b1', 'b1', 'b1', 'b1']);
+  });
+
+  it('does not hold who overrides it from the start, which needs a reason', async () => {
+    await freeze();
+    const target = { environments: ['production'], groups: ['all'] };
+    const url = '/app/shop/deployments?build_name=b2&override_freeze=true';
+    const silent = await lab.api.call('POST', url, { body: target });
+    expect(silent).toMatchObject({ status: 400 });
+    expect(silent.body.error.message).toContain('needs a `reason`');
+    await lab.until(await lab.deploy('b2', '&override_freeze=true&reason=hotfix'), 'succeeded');
+  });
+
+  it('that is deleted lets what it held go on', async () => {
+    await freeze();
+    const id = await lab.deploy('b2');
+    await waitingFor(id, { kind: 'freeze' });
+    await lab.api.call('DELETE', '/server/environments/production/freezewindows/now');
+    await expect.poll(async () => (await lab.show(id)).status, WAIT).toBe('succeeded');
+  });
+
+  it('is listed, shown and refused like every other resource', async () => {
+    await freeze();
+    const url = '/server/environments/production/freezewindows';
+    expect((await lab.api.call('GET', url)).body).toEqual({
+      environment: 'production',
+      freezewindows: ['now'],
+    });
+    expect((await lab.api.call('GET', `${url}/now`)).body).toMatchObject({
+      name: 'now',
+      timezone: 'UTC',
+      frozen_until: expect.any(String),
+    });
+    const body = { schedule: 'whenever', duration: 60 };
+    expect(await lab.api.call('PUT', `${url}?name=now`, { body })).toMatchObject({ status: 400 });
+    const fine = { schedule: '0 0 * * 6', duration: 60 };
+    expect(await lab.api.call('PUT', `${url}?name=now`, { body: fine })).toMatchObject({
+      status: 409,
+    });
+    expect(await lab.api.call('GET', `${url}/nov`)).toMatchObject({ status: 404 });
+  });
+});
+
+describe('an explanation', () => {
+  it('says who holds what a deployment waits for, and why that one waits', async () => {
+    const first = await lab.deploy('b2', '&approve=each_slice');
+    await waitingFor(first, { kind: 'approval' });
+    const second = await lab.deploy('b3');
+    await waitingFor(second, { kind: 'deployment', deployment_id: first });
+    const explained = await explain(second);
+    expect(explained.sentences.join(' ')).toMatch(
+      new RegExp(`waits for deployment ${first} .* That one waits for a user to approve`),
+    );
+    expect(explained.held_pairs).toEqual(SERVERS.map((server) => ({ server, gitdeploy: 'Web' })));
+    await lab.act(first, 'approve');
+    await lab.until(second, 'succeeded');
+  });
+
+  it('says what failed', async () => {
+    await lab.fail('s1', true);
+    try {
+      const id = await lab.deploy('b2');
+      await lab.until(id, 'failed');
+      const { sentences, actions } = await explain(id);
+      expect(sentences.join(' ')).toMatch(/`Web` on `s1` failed: The postpull state `note` failed/);
+      expect(sentences.join(' ')).toContain('2 steps never ran because of that.');
+      expect(actions.map((a: { action: string }) => a.action)).toEqual(['retry', 'rollback']);
+    } finally {
+      await lab.fail('s1', false);
+    }
+  });
+});
