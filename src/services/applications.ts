@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 import { parseName } from '../domain/names.ts';
 import * as store from '../store/applications.ts';
@@ -62,7 +63,7 @@ export async function deleteApplication(
     if (deployments + jobs > 0) {
       throw new AppError(
         'in_use',
-        `Application \`${name}\` has ${deployments} deployments and ${jobs} jobs under way. Wait for them, then delete it.`,
+        `Application \`${name}\` has ${counted(deployments, 'deployment')} and ${counted(jobs, 'job')} under way. Wait for them or cancel them, then delete it; \`cascade=true\` does not end them.`,
         { details: { deployments, jobs } },
       );
     }

@@ -1,10 +1,14 @@
 import type { PreviewedPackage } from '../depot/packages.ts';
 import type { TreeDiff, TreeFile } from '../depot/trees.ts';
+import { compareCodeUnits } from '../domain/code-unit-order.ts';
 import { MASTER_PACKAGE } from '../domain/package-map.ts';
-import { getBuild, requirePackage } from './builds.ts';
+import type { Page } from '../store/paging.ts';
+import { type Build, getBuild, requireBuild, requirePackage } from './builds.ts';
 import { type PageOf, type ServiceContext, toPage } from './context.ts';
+import { asBadInput, named, requireApplication } from './lookup.ts';
 import { requirePackageMap } from './package-maps.ts';
 
+export type Package = Build['packages'][number];
 export type PackageFile = TreeFile;
 export type PackagePreview = PreviewedPackage;
 
@@ -13,6 +17,23 @@ export interface PackageName {
   readonly applicationName: string;
   readonly build: string;
   readonly package: string;
+}
+
+/**
+ * The packages of a build by name; none until it is stored.
+ * @throws {AppError} `not_found`
+ */
+export async function listPackages(
+  context: ServiceContext,
+  applicationName: string,
+  { build: buildName, ...page }: Page & { readonly build: string },
+): Promise<PageOf<Package>> {
+  const { packages } = await getBuild(context, applicationName, buildName);
+  const { after, limit } = page;
+  const rest = [...packages]
+    .sort((a, b) => compareCodeUnits(a.name, b.name))
+    .filter(({ name }) => after === undefined || name > after);
+  return toPage(rest, limit, ({ name }) => name);
 }
 
 /**
@@ -51,7 +72,8 @@ export async function listPackageFiles(
 
 /**
  * What turns one package into the package of the same name of another build.
- * @throws {AppError} `not_found` (also for a package), `conflict` if one of the builds is not stored
+ * @throws {AppError} `not_found`; `invalid_input` for an unknown `from` or package; `conflict` if one of the builds is
+ *   not stored
  */
 export async function diffBuilds(
   context: ServiceContext,
@@ -59,31 +81,43 @@ export async function diffBuilds(
   fromBuild: string,
 ): Promise<TreeDiff> {
   const build = await getBuild(context, to.applicationName, to.build);
-  const from = await getBuild(context, to.applicationName, fromBuild);
+  const from = await named('from', getBuild(context, to.applicationName, fromBuild));
   return context.depot.diffTrees({
     applicationId: build.applicationId,
-    from: requirePackage(from, to.package).tree,
-    to: requirePackage(build, to.package).tree,
+    from: packageOfQuery(from, to.package).tree,
+    to: packageOfQuery(build, to.package).tree,
   });
 }
 
 /**
  * What each package of a package map would hold of a build. Nothing is stored.
- * @throws {AppError} `not_found`, `conflict` if the build is not stored, `package_map_conflict`
+ * @throws {AppError} `not_found`; `invalid_input` for an unknown build; `conflict` if it is not stored;
+ *   `package_map_conflict`
  */
 export async function previewPackageMap(
   context: ServiceContext,
   applicationName: string,
   wanted: { packageMap: string; build: string },
 ): Promise<Record<string, PackagePreview>> {
-  const build = await getBuild(context, applicationName, wanted.build);
-  const map = await requirePackageMap(context.database.db, build.applicationId, wanted.packageMap);
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  const map = await requirePackageMap(db, application.id, wanted.packageMap);
+  const build = await named('build_name', requireBuild(db, application.id, wanted.build));
   const { tree } = requirePackage(build, MASTER_PACKAGE);
   return context.depot.previewPackages({
     applicationId: build.applicationId,
     tree,
     packages: map.packages,
   });
+}
+
+/** In a query an unknown package is bad input, while in a path it would be 404. */
+function packageOfQuery(build: Build, name: string): Package {
+  try {
+    return requirePackage(build, name);
+  } catch (error) {
+    throw asBadInput('package', error);
+  }
 }
 
 async function* following(

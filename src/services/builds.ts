@@ -11,7 +11,7 @@ import type { Page } from '../store/paging.ts';
 import { recordAudit } from './audit.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
-import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
+import { found, named, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
 import { requirePackageMap } from './package-maps.ts';
 
 export type Build = store.BuildRow;
@@ -160,7 +160,10 @@ export async function expectUpload(
   const build = await getBuild(context, upload.applicationName, upload.name);
   refuseStored(build);
   if (upload.packageMap === undefined) return { build, packageMapId: null };
-  const { id } = await requirePackageMap(db, build.applicationId, upload.packageMap);
+  const { id } = await named(
+    'package_map',
+    requirePackageMap(db, build.applicationId, upload.packageMap),
+  );
   return { build, packageMapId: id };
 }
 
@@ -210,8 +213,19 @@ export async function deleteBuild(
   await database.transaction(async (tx) => {
     // A deployment of it that is just being planned holds the same lock.
     await lockApplication(tx, build.applicationId);
-    refuseInUse(`Build \`${name}\``, { ...(await store.findBuildUses(tx, build.id)) });
+    refuseInUse(
+      `Build \`${name}\``,
+      { ...(await store.findBuildUses(tx, build.id)) },
+      {
+        advice:
+          'Deploy another build there, or wait for the deployment; `cascade=true` does not take a build off servers.',
+      },
+    );
     if (!(await store.deleteBuildRow(tx, build.id))) throw beingStored(build);
+    // So that upkeep drops what it keeps alive, even if this process dies before it can.
+    await depot.noteGarbage(build.applicationId).catch((error: unknown) => {
+      log.warn({ err: error }, 'a depot could not be marked for upkeep');
+    });
     const { attributes, state, sha256 } = build;
     await recordAudit(tx, caller, {
       action: 'build.delete',

@@ -11,14 +11,16 @@ import { findActiveDeploymentsOf } from '../store/deployments.ts';
 import * as store from '../store/gitdeploys.ts';
 import { findInstallationJobs } from '../store/jobs.ts';
 import type { Page } from '../store/paging.ts';
-import { listServerPlaces } from '../store/servers.ts';
+import { holdServers, listServerPlaces } from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
-import { requireServers } from './authorization.ts';
+import { requireServers, visibleServers } from './authorization.ts';
+import { type Deleted, deleteWithNeeds } from './cascade.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { describeGitdeploy } from './descriptions.ts';
 import { requireGitrepo } from './gitrepos.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
-import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
+import { found, named, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
 
 export type Gitdeploy = store.GitdeployRow;
 
@@ -66,7 +68,7 @@ async function requireGitdeploy(db: Db, applicationId: string, name: string): Pr
   });
 }
 
-/** @throws {AppError} `not_found` (application, gitrepo), `invalid_input`, `already_exists` */
+/** @throws {AppError} `not_found` (application), `invalid_input`, `already_exists` */
 export async function createGitdeploy(
   context: ServiceContext,
   caller: Caller,
@@ -153,32 +155,22 @@ export async function changeGitdeploy(
 
 /**
  * Deletes a gitdeploy. Clones on servers stay as they are; deinitialize first to have them removed.
- * @throws {AppError} `not_found`; `in_use` while groups name it or it is initialized somewhere (unless `cascade`),
- *   or while a deployment of it is under way
+ * @returns what went with it: with `cascade` its memberships in groups and its installations
+ * @throws {AppError} as `deleteWithNeeds`
  */
 export async function deleteGitdeploy(
   context: ServiceContext,
-  caller: Caller,
+  caller: AuthenticatedCaller,
   { applicationName, name, cascade }: { applicationName: string; name: string; cascade: boolean },
-): Promise<void> {
-  const { database } = context;
-  const application = await requireApplication(database.db, applicationName);
-  await database.transaction(async (tx) => {
-    await lockApplication(tx, application.id);
-    const gitdeploy = await requireGitdeploy(tx, application.id, name);
-    refuseInUse(`Gitdeploy \`${name}\``, {
-      deployments: await findActiveDeploymentsOf(tx, { gitdeployId: gitdeploy.id }),
-      jobs: await findInstallationJobs(tx, gitdeploy.id),
-      groups: cascade ? [] : await store.findGitdeployGroups(tx, gitdeploy.id),
-      servers: cascade ? [] : serversOf(gitdeploy),
-    });
-    await store.deleteGitdeploy(tx, gitdeploy.id);
-    await recordAudit(tx, caller, {
-      action: 'gitdeploy.delete',
-      application: applicationName,
-      subject: name,
-      before: { ...describeGitdeploy(gitdeploy), servers: serversOf(gitdeploy) },
-    });
+): Promise<Deleted> {
+  return deleteWithNeeds(context, caller, {
+    what: `Gitdeploy \`${name}\``,
+    cascade,
+    find: async (tx) => {
+      const application = await requireApplication(tx, applicationName);
+      const { id } = await requireGitdeploy(tx, application.id, name);
+      return { kind: 'gitdeploy', id };
+    },
   });
 }
 
@@ -200,13 +192,20 @@ export async function changeInstallations(
 ): Promise<{ gitdeploy: Gitdeploy; servers: string[]; job: Job }> {
   const { database } = context;
   const gitdeploy = await getGitdeploy(context, request.applicationName, request.name);
-  const servers = await chooseServers(database.db, request.servers);
+  // Before it is looked whether they exist, which is nobody's business who may not touch them.
+  if (typeof request.servers !== 'string') requireServers(caller, request.servers);
+  const servers = await chooseServers(database.db, caller, request.servers);
   const names = servers.map((s) => s.name);
   requireServers(caller, names);
   const job = await database.transaction(async (tx) => {
     // Who is about to move or delete the gitdeploy holds the same lock, and looks for jobs such as this one.
     await lockApplication(tx, gitdeploy.applicationId);
     await requireGitdeploy(tx, gitdeploy.applicationId, request.name);
+    const there = await holdServers(
+      tx,
+      servers.map((s) => s.id),
+    );
+    requireKnown({ servers: { asked: names, known: there } });
     await recordAudit(tx, caller, {
       action: `gitdeploy.${request.action}`,
       application: request.applicationName,
@@ -228,6 +227,7 @@ const SERVER_GLOB = { dot: true, nonegate: true, nocomment: true, braceExpandMax
 
 async function chooseServers(
   db: Db,
+  caller: AuthenticatedCaller,
   asked: readonly string[] | string,
 ): Promise<{ id: string; name: string }[]> {
   const all = await listServerPlaces(db);
@@ -243,7 +243,9 @@ async function chooseServers(
   if (asked.length === 0) {
     throw new AppError('no_servers', '`servers` is empty; name at least one server.');
   }
-  requireKnown({ servers: { asked, known: all.map((s) => s.name) } });
+  const isVisible = visibleServers(caller);
+  const known = all.map(({ name }) => name).filter((name) => isVisible(name));
+  requireKnown({ servers: { asked, known } });
   const names = new Set(asked);
   return all.filter(({ name }) => names.has(name));
 }
@@ -255,7 +257,10 @@ async function readLocation(
 ): Promise<{ path: string; gitrepoId: string; branch: string }> {
   const path = parseDeployPath(location.path);
   const branch = parseBranch(location.default_branch);
-  const gitrepo = await requireGitrepo(db, applicationId, location.gitrepo);
+  const gitrepo = await named(
+    'location.gitrepo',
+    requireGitrepo(db, applicationId, location.gitrepo),
+  );
   return { path, branch, gitrepoId: gitrepo.id };
 }
 
@@ -273,13 +278,6 @@ function readActions(actions: NewGitdeploy['actions'] = {}): GitdeployActions {
   parseStates(read.prepull);
   parseStates(read.postpull);
   return read;
-}
-
-/** A gitdeploy as the audit shows it. */
-function describeGitdeploy(gitdeploy: Gitdeploy): Record<string, unknown> {
-  const { name, packageName, path, gitrepo, branch, attributes, options, actions } = gitdeploy;
-  const location = { path, gitrepo: gitrepo.name, default_branch: branch };
-  return { name, package: packageName, location, attributes, options, actions };
 }
 
 function serversOf(gitdeploy: Gitdeploy): string[] {

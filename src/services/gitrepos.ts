@@ -3,18 +3,19 @@ import { parseGitUri } from '../domain/git-uri.ts';
 import { assertGitproviderHosts } from '../domain/gitprovider.ts';
 import { parseName } from '../domain/names.ts';
 import type { Db } from '../store/database.ts';
-import { findGitrepoUses } from '../store/gitdeploys.ts';
 import type { GitproviderRow } from '../store/gitproviders.ts';
 import * as store from '../store/gitrepos.ts';
 import type { Page } from '../store/paging.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { requireGlobal } from './authorization.ts';
-import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { type Deleted, deleteWithNeeds } from './cascade.ts';
+import { type PageOf, type ServiceContext, toPage } from './context.ts';
+import { describeGitrepo } from './descriptions.ts';
 import { requireGitprovider } from './gitproviders.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireKeypair } from './keypairs.ts';
-import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
+import { found, named, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
 
 export type Gitrepo = store.GitrepoRow;
 
@@ -62,7 +63,7 @@ export async function requireGitrepo(
 
 /**
  * Records a gitrepo; a job makes its repository, at the provider or in Muster's own store, or adopts the one at `uri`.
- * @throws {AppError} `not_found` (application, keypair, git provider), `invalid_input`, `already_exists`; `forbidden` if
+ * @throws {AppError} `not_found` (application), `invalid_input`, `already_exists`; `forbidden` if
  *   it is to use a keypair or git provider, which belong to no application, and the caller may not read those
  */
 export async function createGitrepo(
@@ -78,8 +79,12 @@ export async function createGitrepo(
   if (input.keypair !== undefined || input.gitprovider !== undefined) requireGlobal(caller, 'read');
   const { uri = null } = input;
   const [keypair, gitprovider] = await Promise.all([
-    input.keypair === undefined ? null : requireKeypair(database.db, input.keypair),
-    input.gitprovider === undefined ? null : requireGitprovider(database.db, input.gitprovider),
+    input.keypair === undefined
+      ? null
+      : named('keypair', requireKeypair(database.db, input.keypair)),
+    input.gitprovider === undefined
+      ? null
+      : named('gitprovider', requireGitprovider(database.db, input.gitprovider)),
   ]);
   if (uri !== null) refuseUnreachable(uri, { keypair, gitprovider });
   const created = await database.transaction(async (tx) => {
@@ -110,46 +115,23 @@ export async function createGitrepo(
 
 /**
  * Forgets a gitrepo. A repository at a provider stays there, with all that was pushed.
- * @throws {AppError} `not_found`; `in_use` while gitdeploys name it
+ * @returns what went with it: with `cascade` the gitdeploys that name it, as by `deleteGitdeploy`
+ * @throws {AppError} as `deleteWithNeeds`
  */
 export async function deleteGitrepo(
   context: ServiceContext,
-  caller: Caller,
-  applicationName: string,
-  name: string,
-): Promise<void> {
-  const gitrepo = await context.database.transaction(async (tx) => {
-    const application = await requireApplication(tx, applicationName);
-    const row = await requireGitrepo(tx, application.id, name);
-    refuseInUse(`Gitrepo \`${name}\``, { gitdeploys: await findGitrepoUses(tx, row.id) });
-    await store.deleteGitrepo(tx, row.id);
-    await recordAudit(tx, caller, {
-      action: 'gitrepo.delete',
-      application: applicationName,
-      subject: name,
-      before: describeGitrepo(row),
-    });
-    return row;
+  caller: AuthenticatedCaller,
+  { applicationName, name, cascade }: { applicationName: string; name: string; cascade: boolean },
+): Promise<Deleted> {
+  return deleteWithNeeds(context, caller, {
+    what: `Gitrepo \`${name}\``,
+    cascade,
+    find: async (tx) => {
+      const application = await requireApplication(tx, applicationName);
+      const { id } = await requireGitrepo(tx, application.id, name);
+      return { kind: 'gitrepo', id };
+    },
   });
-  // Before its first commit there may be no depot; after it, what stays behind is garbage and no error.
-  if (gitrepo.branches.length === 0) return;
-  await context.depot
-    .dropHeads(gitrepo.applicationId, gitrepo.id)
-    .catch((error: unknown) =>
-      context.log.warn({ gitrepo: name, err: error }, 'the heads of a deleted gitrepo stay'),
-    );
-}
-
-/** A gitrepo as the audit shows it. */
-function describeGitrepo(gitrepo: Gitrepo): Record<string, unknown> {
-  const { name, existing, uri, gitprovider, keypair } = gitrepo;
-  return {
-    name,
-    existing,
-    uri,
-    gitprovider: gitprovider?.name ?? null,
-    keypair: keypair?.name ?? null,
-  };
 }
 
 /** `uri` says where a repository is that exists; without one, Muster makes it. */

@@ -2,6 +2,7 @@ import { AppError } from '../domain/errors.ts';
 import { groupMembers } from '../domain/group-members.ts';
 import { parseName } from '../domain/names.ts';
 import { requireKnown } from '../domain/unknown-names.ts';
+import { lockApplication } from '../store/applications.ts';
 import type { Attributes } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import { listGitdeploys } from '../store/gitdeploys.ts';
@@ -52,11 +53,7 @@ export async function getGroup(
 ): Promise<GroupDetails> {
   const { db } = context.database;
   const application = await requireApplication(db, applicationName);
-  const group = await found(await store.findGroup(db, application.id, name), {
-    kind: 'group',
-    name,
-    names: () => store.listGroups(db, application.id, SUGGESTION_PAGE),
-  });
+  const group = await requireGroup(db, application.id, name);
   if (environments !== null) {
     const known = (await listServerPlaces(db)).map((s) => s.environment);
     requireKnown({ environments: { asked: environments, known } });
@@ -68,6 +65,14 @@ export async function getGroup(
     pairs.filter((p) => wanted === null || wanted.has(p.environment)),
   );
   return { ...group, servers: members.get(name) ?? [] };
+}
+
+async function requireGroup(db: Db, applicationId: string, name: string): Promise<Group> {
+  return found(await store.findGroup(db, applicationId, name), {
+    kind: 'group',
+    name,
+    names: () => store.listGroups(db, applicationId, SUGGESTION_PAGE),
+  });
 }
 
 /** @throws {AppError} `not_found`, `invalid_input`, `already_exists` */
@@ -109,15 +114,17 @@ export async function changeGroup(
   }: { applicationName: string; name: string; changes: GroupChanges },
 ): Promise<GroupDetails> {
   const { database } = context;
-  const group = await getGroup(context, applicationName, name);
-  const shape = changes.gitdeploys ?? (group.ordered ? group.levels : group.levels.flat());
-  const levels = await readLevels(database.db, group.applicationId, shape);
+  const application = await requireApplication(database.db, applicationName);
   await database.transaction(async (tx) => {
+    // So that none of its gitdeploys goes meanwhile, nor two changes are made of one state.
+    await lockApplication(tx, application.id);
+    const group = await requireGroup(tx, application.id, name);
+    const shape = changes.gitdeploys ?? (group.ordered ? group.levels : group.levels.flat());
     const changed = await store.updateGroup(tx, group.id, {
       description: changes.description === undefined ? group.description : changes.description,
       attributes: changes.attributes ?? (group.attributes as Attributes),
       rolling: changes.rolling ?? group.rolling,
-      ...levels,
+      ...(await readLevels(tx, application.id, shape)),
     });
     await recordAudit(tx, caller, {
       action: 'group.change',
@@ -137,8 +144,11 @@ export async function deleteGroup(
   applicationName: string,
   name: string,
 ): Promise<void> {
-  const group = await getGroup(context, applicationName, name);
-  await context.database.transaction(async (tx) => {
+  const { database } = context;
+  const application = await requireApplication(database.db, applicationName);
+  await database.transaction(async (tx) => {
+    await lockApplication(tx, application.id);
+    const group = await requireGroup(tx, application.id, name);
     await store.deleteGroup(tx, group.id);
     await recordAudit(tx, caller, {
       action: 'group.delete',

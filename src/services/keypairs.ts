@@ -6,8 +6,11 @@ import * as store from '../store/keypairs.ts';
 import type { Page } from '../store/paging.ts';
 import { generateKeypair, readKeypair } from '../transport/keypairs.ts';
 import { recordAudit } from './audit.ts';
+import type { AuthenticatedCaller } from './authentication.ts';
+import { type Deleted, deleteWithNeeds } from './cascade.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
-import { found, refuseInUse, SUGGESTION_PAGE } from './lookup.ts';
+import { describeKeypair } from './descriptions.ts';
+import { found, SUGGESTION_PAGE } from './lookup.ts';
 
 /** A keypair without its private half, which never leaves the store. */
 export type Keypair = Omit<store.KeypairRow, 'privateKeySealed'>;
@@ -44,7 +47,7 @@ export async function createKeypair(
   input: NewKeypair,
 ): Promise<Keypair> {
   const name = parseName('keypair', input.name);
-  const keypair = input.generate ? generateKeypair() : readKeypair(requireKeys(input));
+  const keypair = readKeys(input);
   const row = await context.database.transaction(async (tx) => {
     const made = await store.insertKeypair(tx, {
       name,
@@ -64,28 +67,73 @@ export async function createKeypair(
   return row;
 }
 
-/** @throws {AppError} `not_found`; `in_use` while servers or gitrepos use it */
-export async function deleteKeypair(
+/**
+ * Puts another key in a keypair's place: whatever uses the keypair logs in with it from its next connection on.
+ * Connections that are open stay open.
+ * @throws {AppError} `not_found`, `invalid_input`
+ */
+export async function changeKeypair(
   context: ServiceContext,
   caller: Caller,
-  name: string,
-): Promise<void> {
-  await context.database.transaction(async (tx) => {
-    const keypair = await requireKeypair(tx, name);
-    refuseInUse(`Keypair \`${name}\``, { ...(await store.findKeypairUses(tx, keypair.id)) });
-    await store.deleteKeypair(tx, keypair.id);
+  input: NewKeypair,
+): Promise<Keypair> {
+  const { name } = input;
+  const keypair = readKeys(input);
+  const row = await context.database.transaction(async (tx) => {
+    await store.lockKeypair(tx, name);
+    const before = await requireKeypair(tx, name);
+    const changed = await store.updateKeypair(tx, before.id, {
+      publicKey: keypair.publicKey,
+      fingerprint: keypair.fingerprint,
+      privateKeySealed: sealSecret(keypair.privateKey, context.config.secretKey),
+    });
     await recordAudit(tx, caller, {
-      action: 'keypair.delete',
+      action: 'keypair.change',
       application: null,
       subject: name,
-      before: describeKeypair(keypair),
+      before: describeKeypair(before),
+      after: describeKeypair(changed),
     });
+    return changed;
+  });
+  context.log.info({ keypair: name, fingerprint: row.fingerprint }, 'keypair changed');
+  return row;
+}
+
+/**
+ * Deletes a keypair.
+ * @returns what went with it: with `cascade` the servers and gitrepos that use it, as by `deleteServer` and
+ *   `deleteGitrepo`
+ * @throws {AppError} as `deleteWithNeeds`
+ */
+export async function deleteKeypair(
+  context: ServiceContext,
+  caller: AuthenticatedCaller,
+  { name, cascade }: { name: string; cascade: boolean },
+): Promise<Deleted> {
+  return deleteWithNeeds(context, caller, {
+    what: `Keypair \`${name}\``,
+    cascade,
+    find: async (tx) => ({ kind: 'keypair', id: (await requireKeypair(tx, name)).id }),
+    record: async (tx) =>
+      recordAudit(tx, caller, {
+        action: 'keypair.delete',
+        application: null,
+        subject: name,
+        before: describeKeypair(await requireKeypair(tx, name)),
+      }),
   });
 }
 
-/** A keypair as the audit shows it: named one by one, so that the private half never is among it. */
-function describeKeypair({ name, publicKey, fingerprint }: Keypair): Record<string, unknown> {
-  return { name, public_key: publicKey, fingerprint };
+/** @throws {AppError} `invalid_input` */
+function readKeys(input: NewKeypair): ReturnType<typeof generateKeypair> {
+  if (!input.generate) return readKeypair(requireKeys(input));
+  if (input.privateKey === undefined && input.publicKey === undefined) return generateKeypair();
+  throw new AppError(
+    'invalid_input',
+    'Give either `generate=true` or keys in the body, not both.',
+    { details: { parameter: 'generate' } },
+  );
 }
 
 function requireKeys(input: NewKeypair): { privateKey: string; publicKey?: string | undefined } {

@@ -1,7 +1,8 @@
+import { sortedUnique } from '../domain/code-unit-order.ts';
 import { AppError } from '../domain/errors.ts';
 import type { NameKind } from '../domain/names.ts';
 import { nearestName } from '../domain/nearest.ts';
-import { quoted } from '../domain/quoted.ts';
+import { quoted, quotedList } from '../domain/quoted.ts';
 import { type ApplicationRow, findApplication, listApplications } from '../store/applications.ts';
 import type { Db } from '../store/database.ts';
 
@@ -50,23 +51,67 @@ export async function requireApplication(db: Db, name: string): Promise<Applicat
 
 export const SUGGESTION_PAGE = { limit: SUGGEST_AMONG } as const;
 
+/** One that needs something else; `application` is that which must be readable for its name to be told. */
+interface Use {
+  readonly application: string | null;
+  readonly name: string;
+}
+
 /**
  * Refuses to delete what others need, and names them.
  * @param uses plural noun → names
+ * @param how.advice what to do; default: remove what needs it first
+ * @param how.isVisible whether the caller may see what is of an application; the others are only counted
  * @throws {AppError} `in_use`
  */
-export function refuseInUse(what: string, uses: Readonly<Record<string, readonly string[]>>): void {
-  const used = Object.entries(uses).filter(([, names]) => names.length > 0);
-  if (used.length === 0) return;
-  const list = used.map(
-    ([noun, names]) =>
-      `${noun} ${names.slice(0, 10).map(quoted).join(', ')}${names.length > 10 ? ', …' : ''}`,
+export function refuseInUse(
+  what: string,
+  uses: Readonly<Record<string, readonly (string | Use)[]>>,
+  how: { readonly advice?: string; readonly isVisible?: (application: string) => boolean } = {},
+): void {
+  const { advice = 'Remove what needs it first.', isVisible = () => true } = how;
+  const all = Object.entries(uses).flatMap(([noun, names]) =>
+    names.map((use) => ({ noun, ...(typeof use === 'string' ? plain(use) : use) })),
   );
-  throw new AppError(
-    'in_use',
-    `${what} is needed by ${list.join(' and ')}. Remove what needs it first.`,
-    {
-      details: { used_by: Object.fromEntries(used) },
-    },
+  if (all.length === 0) return;
+  const seen = all.filter(({ application }) => application === null || isVisible(application));
+  const hidden = all.length - seen.length;
+  const usedBy = Object.fromEntries(
+    sortedUnique(seen.map(({ noun }) => noun)).map((noun) => [
+      noun,
+      sortedUnique(seen.flatMap((use) => (use.noun === noun ? [use.name] : []))),
+    ]),
   );
+  const phrases = [
+    ...Object.entries(usedBy).map(([noun, names]) => `${noun} ${quotedList(names)}`),
+    ...(hidden === 0 ? [] : [`${hidden} more that you may not see`]),
+  ];
+  throw new AppError('in_use', `${what} is needed by ${phrases.join(' and ')}. ${advice}`, {
+    details: { used_by: usedBy, ...(hidden === 0 ? {} : { hidden }) },
+  });
+}
+
+const plain = (name: string): Use => ({ application: null, name });
+
+/**
+ * Finds what a query parameter or the body names. Only what the path names can be missing there (404); an unknown name
+ * anywhere else is bad input (400), with the same words.
+ * @param parameter as the caller knows it
+ * @throws {AppError} `invalid_input` in place of `not_found`
+ */
+export async function named<T>(parameter: string, find: Promise<T>): Promise<T> {
+  try {
+    return await find;
+  } catch (error) {
+    throw asBadInput(parameter, error);
+  }
+}
+
+/** An error to throw in place of `error`: another one if it says that what a parameter names does not exist. */
+export function asBadInput(parameter: string, error: unknown): unknown {
+  if (!(error instanceof AppError) || error.code !== 'not_found') return error;
+  return new AppError('invalid_input', error.message, {
+    details: { parameter, ...error.details },
+    cause: error,
+  });
 }

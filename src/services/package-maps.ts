@@ -1,11 +1,12 @@
 import { parseName } from '../domain/names.ts';
 import { type PackageMapDefinition, validatePackageMap } from '../domain/package-map.ts';
+import { lockApplication } from '../store/applications.ts';
 import type { Db } from '../store/database.ts';
 import * as store from '../store/package-maps.ts';
 import type { Page } from '../store/paging.ts';
 import { recordAudit } from './audit.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
-import { found, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
+import { found, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
 
 export type PackageMap = store.PackageMapRow;
 
@@ -67,15 +68,24 @@ export async function createPackageMap(
   });
 }
 
-/** @throws {AppError} `not_found` */
+/** @throws {AppError} `not_found`; `in_use` while an upload is to be cut by it */
 export async function deletePackageMap(
   context: ServiceContext,
   caller: Caller,
   applicationName: string,
   name: string,
 ): Promise<void> {
-  const map = await getPackageMap(context, applicationName, name);
-  await context.database.transaction(async (tx) => {
+  const { database } = context;
+  const application = await requireApplication(database.db, applicationName);
+  await database.transaction(async (tx) => {
+    // Who starts to store an upload holds the same lock.
+    await lockApplication(tx, application.id);
+    const map = await requirePackageMap(tx, application.id, name);
+    refuseInUse(
+      `Package map \`${name}\``,
+      { jobs: await store.findCuttingJobs(tx, map.id) },
+      { advice: 'Wait for the uploads that are to be cut by it.' },
+    );
     await store.deletePackageMap(tx, map.id);
     await recordAudit(tx, caller, {
       action: 'packagemap.delete',

@@ -7,7 +7,7 @@ import type { Db } from '../store/database.ts';
 import * as store from '../store/servers.ts';
 import { readHostKey } from '../transport/keypairs.ts';
 import { requireKeypair } from './keypairs.ts';
-import { found, refuseInUse } from './lookup.ts';
+import { found, named, refuseInUse } from './lookup.ts';
 
 /** A connection as the operator gives it: keypair and jump host by name. */
 export type ConnectionInput =
@@ -42,7 +42,7 @@ export type ConnectionColumns = Pick<
 
 /**
  * Makes columns of a connection: names are looked up, keys read, and the way over jump hosts checked.
- * @throws {AppError} `invalid_input`, `not_found` (the keypair or jump host); `in_use`
+ * @throws {AppError} `invalid_input`, also for an unknown keypair or jump host; `in_use`
  */
 export async function resolveConnection(
   tx: Db,
@@ -93,7 +93,7 @@ async function readConnection(
       jumpServerId: null,
     };
   }
-  const keypair = await requireKeypair(tx, input.keypair);
+  const keypair = await named('connection.keypair', requireKeypair(tx, input.keypair));
   const { kind, host, port, user, become } = input;
   const connection = { kind, host, port, user, become };
   const jumpServerId = await findJump(tx, request, input.jump ?? null);
@@ -140,11 +140,14 @@ async function findJump(
 ): Promise<string | null> {
   if (jumpName === null) return null;
   const places = await store.lockJumps(tx);
-  const jump = await found(await store.findServer(tx, jumpName), {
-    kind: 'server',
-    name: jumpName,
-    names: () => store.listServerPlaces(tx),
-  });
+  const jump = await named(
+    'connection.jump',
+    found(await store.findServer(tx, jumpName), {
+      kind: 'server',
+      name: jumpName,
+      names: () => store.listServerPlaces(tx),
+    }),
+  );
   if (jump.connection.kind !== 'ssh') {
     throw new AppError(
       'invalid_input',

@@ -1,14 +1,16 @@
 import { parseName } from '../domain/names.ts';
 import type { Attributes } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
-import { findActiveDeploymentsOf } from '../store/deployments.ts';
 import { listServerInstallations, type ServerInstallation } from '../store/installations.ts';
 import type { Page } from '../store/paging.ts';
 import * as store from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
+import type { AuthenticatedCaller } from './authentication.ts';
+import { type Deleted, deleteWithNeeds } from './cascade.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
+import { describeServer } from './descriptions.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
-import { found, refuseInUse } from './lookup.ts';
+import { found } from './lookup.ts';
 import { type ConnectionInput, resolveConnection } from './server-connections.ts';
 
 export type Server = store.ServerRow;
@@ -57,7 +59,7 @@ async function requireServer(db: Db, name: string): Promise<Server> {
   });
 }
 
-/** @throws {AppError} `invalid_input`, `not_found` (the keypair or jump host), `already_exists` */
+/** @throws {AppError} `invalid_input`, `already_exists` */
 export async function createServer(
   context: ServiceContext,
   caller: Caller,
@@ -94,6 +96,8 @@ export async function changeServer(
   { name, changes }: { name: string; changes: ServerChanges },
 ): Promise<ServerDetails> {
   await context.database.transaction(async (tx) => {
+    // Who deletes servers takes the locks in this order as well.
+    if (changes.connection !== undefined) await store.lockJumps(tx);
     await store.lockServer(tx, name);
     const current = await requireServer(tx, name);
     const { connection, hostKey } = changes;
@@ -137,71 +141,20 @@ export async function checkServer(
 
 /**
  * Forgets a server. What is on it stays as it is.
- * @throws {AppError} `not_found`; `in_use` while gitdeploys are initialized on it (unless `cascade`), other servers
- *   are reached from it, or a deployment to it is under way
+ * @returns what went with it: with `cascade` its installations, and the servers that are reached through it, which
+ *   would be looked for where Muster itself is, and another machine may answer there
+ * @throws {AppError} as `deleteWithNeeds`
  */
 export async function deleteServer(
   context: ServiceContext,
-  caller: Caller,
+  caller: AuthenticatedCaller,
   { name, cascade }: { name: string; cascade: boolean },
-): Promise<void> {
-  await context.database.transaction(async (tx) => {
-    const server = await requireServer(tx, name);
-    const installed = await listServerInstallations(tx, server.id);
-    const gitdeploys = installed.map((i) => `${i.application}/${i.gitdeploy}`);
-    refuseInUse(`Server \`${name}\``, {
-      deployments: await findActiveDeploymentsOf(tx, { serverId: server.id }),
-      // Without it they would be looked for where Muster itself is: another machine may answer there.
-      servers: await store.listReachedFrom(tx, server.id),
-      gitdeploys: cascade ? [] : gitdeploys,
-    });
-    await store.deleteServer(tx, server.id);
-    await recordAudit(tx, caller, {
-      action: 'server.delete',
-      application: null,
-      subject: name,
-      before: { ...describeServer(server), gitdeploys },
-    });
+): Promise<Deleted> {
+  const deleted = await deleteWithNeeds(context, caller, {
+    what: `Server \`${name}\``,
+    cascade,
+    find: async (tx) => ({ kind: 'server', id: (await requireServer(tx, name)).id }),
   });
-  context.log.info({ server: name }, 'server deleted');
+  context.log.info({ server: name, deleted }, 'server deleted');
+  return deleted;
 }
-
-/** A server as the wire and the audit show it, save for its times. */
-export function describeServer(server: Server): {
-  name: string;
-  environment: string;
-  connection: ServerDescription;
-  datacenter: string | null;
-  attributes: unknown;
-} {
-  const { name, environment, connection, datacenter, attributes } = server;
-  return {
-    name,
-    environment,
-    connection:
-      connection.kind === 'local'
-        ? { kind: 'local', root: connection.root }
-        : {
-            ...connection,
-            keypair: server.keypair?.name ?? null,
-            host_key: server.hostKey,
-            jump: server.jumpServer?.name ?? null,
-          },
-    datacenter,
-    attributes,
-  };
-}
-
-/** A connection with names in place of ids. */
-export type ServerDescription =
-  | { kind: 'local'; root: string }
-  | {
-      kind: 'ssh';
-      host: string;
-      port: number;
-      user: string;
-      keypair: string | null;
-      host_key: string | null;
-      become: boolean;
-      jump: string | null;
-    };

@@ -109,6 +109,8 @@ const UNREACHABLE_CODES = new Set([
   'P2024',
   'P2037',
 ]);
+/** What a row names is gone, or the row itself; or two transactions waited for each other. */
+const OVERTAKEN_CODES = new Set(['P2003', 'P2025', 'P2034']);
 const UNREACHABLE_TEXT =
   /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|the database system is|timeout exceeded when trying to connect|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
 
@@ -121,6 +123,13 @@ function translateError(error: unknown): unknown {
         ? (error.errorCode ?? 'P1001')
         : '';
   const text = error instanceof Error ? `${error.message} ${causeText(error)}` : '';
+  if (OVERTAKEN_CODES.has(code)) {
+    return new AppError(
+      'conflict',
+      'Something that this is about was changed or deleted at the same moment. Nothing was changed; look at the present state and try again.',
+      { cause: error, retryable: true },
+    );
+  }
   if (UNREACHABLE_CODES.has(code) || UNREACHABLE_TEXT.test(text)) {
     return new AppError(
       'service_unavailable',

@@ -91,29 +91,6 @@ export async function updateGitdeploy(
   return parsed(await db.gitdeploy.update({ where: { id }, data: columns(values), include }));
 }
 
-export async function deleteGitdeploy(db: Db, id: string): Promise<void> {
-  await db.gitdeploy.delete({ where: { id } });
-}
-
-/** The groups that name a gitdeploy. */
-export async function findGitdeployGroups(db: Db, id: string): Promise<string[]> {
-  const rows = await db.groupGitdeploy.findMany({
-    where: { gitdeployId: id },
-    select: { group: { select: { name: true } } },
-  });
-  return rows.map((r) => r.group.name).sort();
-}
-
-/** The gitdeploys that use a gitrepo. */
-export async function findGitrepoUses(db: Db, gitrepoId: string): Promise<string[]> {
-  const rows = await db.gitdeploy.findMany({
-    where: { gitrepoId },
-    select: { name: true },
-    orderBy: { name: 'asc' },
-  });
-  return rows.map((r) => r.name);
-}
-
 function columns(
   values: GitdeployValues,
 ): Omit<Prisma.GitdeployUncheckedCreateInput, 'name' | 'applicationId'> {

@@ -34,16 +34,24 @@ export function insertGitprovider(
   );
 }
 
-export async function deleteGitprovider(db: Db, id: string): Promise<void> {
-  await db.gitprovider.delete({ where: { id } });
+export function updateGitprovider(
+  tx: Db,
+  id: string,
+  values: { url: string | null; authSealed: Uint8Array<ArrayBuffer> },
+): Promise<GitproviderRow> {
+  return tx.gitprovider.update({ where: { id }, data: values });
 }
 
-/** The gitrepos at a provider, as `application/gitrepo`. */
-export async function findGitproviderUses(db: Db, id: string): Promise<string[]> {
+/** Keeps others from changing a git provider, and from making gitrepos at it, until the transaction ends. */
+export async function lockGitprovider(tx: Db, name: string): Promise<void> {
+  await tx.$executeRaw`select 1 from gitproviders where name = ${name} for update`;
+}
+
+/** Where the repositories at a provider are, those that are there already. */
+export async function listGitproviderUris(db: Db, id: string): Promise<{ uri: string }[]> {
   const gitrepos = await db.gitrepo.findMany({
     where: { gitproviderId: id },
-    select: { name: true, application: { select: { name: true } } },
-    orderBy: [{ application: { name: 'asc' } }, { name: 'asc' }],
+    select: { uri: true },
   });
-  return gitrepos.map((gitrepo) => `${gitrepo.application.name}/${gitrepo.name}`);
+  return gitrepos.flatMap(({ uri }) => (uri === null ? [] : [{ uri }]));
 }

@@ -36,6 +36,10 @@ export function findGitrepoById(db: Db, id: string): Promise<GitrepoRow | null> 
   return db.gitrepo.findUnique({ where: { id }, include });
 }
 
+export function findGitreposById(db: Db, ids: readonly string[]): Promise<GitrepoRow[]> {
+  return db.gitrepo.findMany({ where: { id: { in: [...ids] } }, include });
+}
+
 /** @throws {AppError} `already_exists` */
 export function insertGitrepo(
   db: Db,
@@ -91,10 +95,6 @@ export async function deleteUnusedGitrepo(db: Db, id: string): Promise<boolean> 
     where: { id, branches: { none: {} }, gitdeploys: { none: {} } },
   });
   return count === 1;
-}
-
-export async function deleteGitrepo(db: Db, id: string): Promise<void> {
-  await db.gitrepo.delete({ where: { id } });
 }
 
 export function findBranch(

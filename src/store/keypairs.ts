@@ -33,21 +33,18 @@ export function insertKeypair(
   );
 }
 
-export async function deleteKeypair(db: Db, id: string): Promise<void> {
-  await db.keypair.delete({ where: { id } });
+/** Puts another key in a keypair's place. */
+export function updateKeypair(
+  tx: Db,
+  id: string,
+  keys: Pick<KeypairRow, 'publicKey' | 'fingerprint'> & {
+    privateKeySealed: Uint8Array<ArrayBuffer>;
+  },
+): Promise<KeypairRow> {
+  return tx.keypair.update({ where: { id }, data: keys });
 }
 
-/** The servers and gitrepos that use a keypair. */
-export async function findKeypairUses(
-  db: Db,
-  id: string,
-): Promise<{ servers: string[]; gitrepos: string[] }> {
-  const named = {
-    where: { keypairId: id },
-    select: { name: true },
-    orderBy: { name: 'asc' },
-  } as const;
-  const servers = await db.server.findMany(named);
-  const gitrepos = await db.gitrepo.findMany(named);
-  return { servers: servers.map((s) => s.name), gitrepos: gitrepos.map((g) => g.name) };
+/** Keeps others from changing a keypair until the transaction ends, but not from using it. */
+export async function lockKeypair(tx: Db, name: string): Promise<void> {
+  await tx.$executeRaw`select 1 from keypairs where name = ${name} for no key update`;
 }

@@ -70,3 +70,13 @@ export async function findPackageMapById(db: Db, id: string): Promise<PackageMap
   const row = await db.packageMap.findUnique({ where: { id } });
   return row === null ? null : parsed(row);
 }
+
+/** The jobs under way that are to cut a build by a package map. */
+export async function findCuttingJobs(db: Db, id: string): Promise<string[]> {
+  const rows = await db.$queryRaw<{ id: string }[]>`
+    select id::text from jobs
+     where kind in ('store_build', 'fetch_build') and status in ('queued', 'running')
+       and data->>'packageMapId' = ${id}
+     order by id`;
+  return rows.map((row) => row.id);
+}

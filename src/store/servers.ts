@@ -105,9 +105,11 @@ export async function listReachedFrom(db: Db, id: string): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-export async function deleteServer(db: Db, id: string): Promise<void> {
-  await db.installation.deleteMany({ where: { serverId: id } });
-  await db.server.delete({ where: { id } });
+/** Keeps servers from being deleted until the transaction ends. @returns the names of those that are there */
+export async function holdServers(tx: Db, ids: readonly string[]): Promise<string[]> {
+  const rows = await tx.$queryRaw<{ name: string }[]>`
+    select name from servers where id = any(${[...ids]}::uuid[]) order by id for key share`;
+  return rows.map(({ name }) => name);
 }
 
 function columns(values: ServerValues): Omit<Prisma.ServerUncheckedCreateInput, 'name'> {

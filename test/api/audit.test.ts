@@ -160,6 +160,13 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     action: 'keypair.create',
     subject: 'given',
   },
+  'PATCH /global/keypairs/:keypair': {
+    prepare: () => must(api, 'PUT', '/global/keypairs?name=rotated&generate=true'),
+    url: '/global/keypairs/rotated',
+    body: { private_key: KEY },
+    action: 'keypair.change',
+    subject: 'rotated',
+  },
   'DELETE /global/keypairs/:keypair': {
     prepare: () => must(api, 'PUT', '/global/keypairs?name=made&generate=true'),
     url: '/global/keypairs/made',
@@ -171,6 +178,17 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     body: { type: 'gitlab', url: 'https://gitlab.example.com', auth: { token: PROVIDER_TOKEN } },
     action: 'gitprovider.create',
     subject: 'lab',
+  },
+  'PATCH /global/gitproviders/:gitprovider': {
+    prepare: () =>
+      must(api, 'PUT', '/global/gitproviders?name=lab3', {
+        type: 'gitlab',
+        auth: { token: 'an-old-token' },
+      }),
+    url: '/global/gitproviders/lab3',
+    body: { auth: { token: PROVIDER_TOKEN } },
+    action: 'gitprovider.change',
+    subject: 'lab3',
   },
   'DELETE /global/gitproviders/:gitprovider': {
     prepare: () =>
@@ -285,6 +303,36 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'POST /app/:application/deployments/:deployment/resume': control('resume', 'paused'),
   'POST /app/:application/deployments/:deployment/retry': control('retry', 'failed'),
   'POST /app/:application/deployments/:deployment/rollback': control('rollback', 'failed'),
+  'POST /app/:application/deployments/:deployment/approve': {
+    ...control('approve', 'running'),
+    prepare: async () => {
+      const deploymentId = await deploymentIn('running');
+      const { db } = api.services.database;
+      const data = { finishedAt: new Date(), approvalAfter: true };
+      await db.batch.updateMany({ where: { deploymentId }, data });
+      return deploymentId;
+    },
+  },
+  'POST /app/:application/deployments/:deployment/override_freeze': {
+    ...control('override_freeze', 'queued'),
+    url: (id) => `${A}/deployments/${id}/override_freeze?reason=hotfix`,
+  },
+  'PUT /server/environments/:environment/freezewindows': {
+    url: '/server/environments/production/freezewindows?name=weekend',
+    body: { schedule: '0 18 * * 5', duration: 3600, reason: 'weekend' },
+    action: 'freezewindow.create',
+    subject: 'production/weekend',
+  },
+  'DELETE /server/environments/:environment/freezewindows/:freezewindow': {
+    prepare: () =>
+      must(api, 'PUT', '/server/environments/testing/freezewindows?name=night', {
+        schedule: '0 22 * * *',
+        duration: 3600,
+      }),
+    url: '/server/environments/testing/freezewindows/night',
+    action: 'freezewindow.delete',
+    subject: 'testing/night',
+  },
   'POST /job/:job/cancel': {
     ...inShop,
     prepare: async () => (await must(api, 'PUT', `${A}/gitrepos?name=repo4`)).body.job.job_id,

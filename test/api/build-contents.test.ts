@@ -155,11 +155,11 @@ describe('the difference between builds', () => {
 
   it.each([
     [`${A}/builds/two/diff`, 400, 'invalid_input'],
-    [`${A}/builds/two/diff?from=none`, 404, 'not_found'],
+    [`${A}/builds/two/diff?from=none`, 400, 'invalid_input'],
     [`${A}/builds/none/diff?from=two`, 404, 'not_found'],
     [`${A}/builds/two/diff?from=empty`, 409, 'conflict'],
     [`${A}/builds/empty/diff?from=two`, 409, 'conflict'],
-    [`${A}/builds/two/diff?from=one&package=none`, 404, 'not_found'],
+    [`${A}/builds/two/diff?from=one&package=none`, 400, 'invalid_input'],
     [`${A}/builds/two/diff?form=one`, 400, 'unknown_parameter'],
   ])('is refused: %s', async (path, status, code) => {
     const reply = await api.call('GET', path);
@@ -211,7 +211,7 @@ describe('the preview of a package map', () => {
 
   it.each([
     [url, 400, 'invalid_input'],
-    [`${url}?build_name=none`, 404, 'not_found'],
+    [`${url}?build_name=none`, 400, 'invalid_input'],
     [`${url}?build_name=empty`, 409, 'conflict'],
     [`${A}/packagemaps/none/preview?build_name=one`, 404, 'not_found'],
   ])('is refused: %s', async (path, status, code) => {

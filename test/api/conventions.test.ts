@@ -76,7 +76,7 @@ describe('parameters', () => {
     ['GET', '/app/shop?sensus=false', '(did you mean `census`?)'],
     ['GET', '/server/environments?all=true', '(there is none here)'],
     ['GET', '/app?__proto__=x', '`__proto__` is not a parameter'],
-    ['DELETE', '/app/shop?cascade=true', '`cascade` is not a parameter'],
+    ['DELETE', '/app/shop?cascde=true', '(did you mean `cascade`?)'],
   ])('that are unknown are refused: %s %s', async (method, url, message) => {
     const reply = await api.call(method, url);
     expect(reply.status).toBe(400);

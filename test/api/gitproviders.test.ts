@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSecret } from '../../src/domain/sealed-secret.ts';
 import { startTestApi, type TestApi } from './test-api.ts';
 
 const SECRET = 'glpat-a-secret-of-the-tests';
@@ -102,6 +103,86 @@ describe('git providers over HTTP', () => {
     expect((await api.call('DELETE', '/global/gitproviders/gp2')).status).toBe(404);
   });
 
+  describe('that change', () => {
+    const NEW_SECRET = 'glpat-another-secret-of-the-tests';
+    const patch = (body: unknown, name = 'changing') =>
+      api.call('PATCH', `/global/gitproviders/${name}`, { body });
+    const sealedAuth = async () =>
+      (
+        await api.services.database.db.gitprovider.findUniqueOrThrow({
+          where: { name: 'changing' },
+        })
+      ).authSealed;
+    const openAuth = async () => openSecret(await sealedAuth(), api.services.config.secretKey);
+
+    beforeAll(async () => {
+      await put('changing', {
+        type: 'gitlab',
+        url: 'https://old.example.com',
+        auth: { token: SECRET, group: 'g' },
+      });
+    });
+
+    it('take another token in place, and show none', async () => {
+      const changed = await patch({ auth: { token: NEW_SECRET, group: 'h' } });
+      expect(changed).toMatchObject({
+        status: 200,
+        body: { name: 'changing', type: 'gitlab', url: 'https://old.example.com/api/v4' },
+      });
+      expect(changed.text).not.toContain(NEW_SECRET);
+      expect(JSON.parse(await openAuth())).toEqual({
+        credentials: { scheme: 'token', token: NEW_SECRET },
+        owner: 'h',
+      });
+      const event = await api.services.database.db.auditEvent.findFirstOrThrow({
+        where: { action: 'gitprovider.change' },
+      });
+      expect(event.after).toMatchObject({ auth_changed: true });
+      const told = `${JSON.stringify([event.before, event.after])}${api.logLines.join('')}`;
+      expect(told).not.toContain(NEW_SECRET);
+    });
+
+    it('move on the same host with what they have, and to another one only with new credentials', async () => {
+      const before = await sealedAuth();
+      const moved = await patch({ url: 'https://old.example.com/gitlab' });
+      expect(moved.body.url).toBe('https://old.example.com/gitlab/api/v4');
+      expect(await sealedAuth()).toEqual(before);
+      for (const url of ['https://evil.example.com', 'http://old.example.com', null]) {
+        const refused = await patch({ url });
+        expect(refused).toMatchObject({
+          status: 400,
+          body: { error: { code: 'invalid_input', details: { parameter: 'auth' } } },
+        });
+      }
+      const both = await patch({ url: 'https://new.example.com', auth: { token: NEW_SECRET } });
+      expect(both).toMatchObject({ status: 200, body: { url: 'https://new.example.com/api/v4' } });
+    });
+
+    it('do not leave a host where gitrepos are', async () => {
+      const uri = encodeURIComponent('https://new.example.com/x.git');
+      await putGitrepo(`name=there&existing=true&uri=${uri}&gitprovider=changing`);
+      const refused = await patch({ url: 'https://x.org', auth: { token: NEW_SECRET } });
+      expect(refused).toMatchObject({ status: 409, body: { error: { code: 'conflict' } } });
+      expect((await api.call('GET', '/global/gitproviders/changing')).body.url).toContain('new.');
+    });
+
+    it.each<[string, unknown, RegExp]>([
+      ['a type', { type: 'github', auth: { token: 'x' } }, /`type` cannot change/],
+      ['nothing', {}, /`url`, `auth` or both/],
+      ['half a login', { auth: { username: 'u' } }, /token/],
+      ['a key of another kind', { auth: { token: 'x', workspace: 'w' } }, /workspace/],
+      ['a bad url', { url: 'x.org' }, /url/],
+    ])('refuse %s', async (_what, body, message) => {
+      const refused = await patch(body);
+      expect(refused.status).toBe(400);
+      expect(refused.body.error.message).toMatch(message);
+    });
+
+    it('are missed if they are not there', async () => {
+      expect((await patch({ auth: { token: 'x' } }, 'gp99')).status).toBe(404);
+    });
+  });
+
   it('are deleted, unless gitrepos are at them', async () => {
     const gitrepo = await putGitrepo('name=used&gitprovider=gp1&keypair=kp1');
     expect(gitrepo).toMatchObject({
@@ -139,8 +220,8 @@ describe('git providers over HTTP', () => {
   });
 
   it.each<[string, string, number, RegExp]>([
-    ['an unknown provider', 'gitprovider=gp9', 404, /Git provider `gp9` does not exist/],
-    ['an unknown keypair', 'gitprovider=gp1&keypair=kp9', 404, /Keypair `kp9` does not exist/],
+    ['an unknown provider', 'gitprovider=gp9', 400, /Git provider `gp9` does not exist/],
+    ['an unknown keypair', 'gitprovider=gp1&keypair=kp9', 400, /Keypair `kp9` does not exist/],
     ['existing=true without uri', 'existing=true', 400, /`existing=true` needs `uri`/],
     ['existing=true and a provider alone', 'existing=true&gitprovider=gp1', 400, /needs `uri`/],
     ['a uri that is to be created', 'existing=false&uri=https://h/x', 400, /`existing=true`/],

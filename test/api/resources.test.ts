@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openSecret } from '../../src/domain/sealed-secret.ts';
+import { generateKeypair } from '../../src/transport/keypairs.ts';
 import { startTestApi, type TestApi } from './test-api.ts';
 
 const A = '/app/widgetmakers';
@@ -160,6 +162,36 @@ describe('keypairs and servers', () => {
     });
   });
 
+  it('take another key in place, so that what uses it logs in with that', async () => {
+    const { db } = api.services.database;
+    const before = await db.keypair.findUniqueOrThrow({ where: { name: 'kp1' } });
+    const changed = await api.call('PATCH', '/global/keypairs/kp1?generate=true');
+    expect(changed).toMatchObject({ status: 200, body: { name: 'kp1' } });
+    expect(changed.body.fingerprint).not.toBe(before.fingerprint);
+    const given = generateKeypair();
+    const replaced = await api.call('PATCH', '/global/keypairs/kp1', {
+      body: { private_key: given.privateKey, public_key: given.publicKey },
+    });
+    expect(replaced.body.fingerprint).toBe(given.fingerprint);
+    const row = await db.keypair.findUniqueOrThrow({ where: { name: 'kp1' } });
+    expect(row.id).toBe(before.id);
+    expect(openSecret(row.privateKeySealed, api.services.config.secretKey)).toBe(given.privateKey);
+    const other = generateKeypair();
+    for (const [query, body] of [
+      ['', undefined],
+      ['', { private_key: 'x' }],
+      ['', { private_key: given.privateKey, public_key: other.publicKey }],
+      ['?generate=true', { private_key: given.privateKey }],
+    ] as const) {
+      const refused = await api.call('PATCH', `/global/keypairs/kp1${query}`, { body });
+      expect([refused.status, refused.body.error.code]).toEqual([400, 'invalid_input']);
+    }
+    expect((await api.call('PATCH', '/global/keypairs/kp9?generate=true')).status).toBe(404);
+    const events = await db.auditEvent.findMany({ where: { action: 'keypair.change' } });
+    expect(events).toHaveLength(2);
+    expect(JSON.stringify(events.map((e) => [e.before, e.after]))).not.toContain('PRIVATE');
+  });
+
   it('are listed by environment, changed and forgotten', async () => {
     await put('/server?name=local1&environment=testing', {
       connection: { kind: 'local', root: '/srv/x' },
@@ -211,7 +243,7 @@ describe('gitrepos and gitdeploys', () => {
     });
     expect((await put(`${A}/gitrepo?name=repo2`)).status).toBe(202);
     expect((await api.call('GET', `${A}/gitrepo`)).body.gitrepos).toEqual(['repo1', 'repo2']);
-    expect((await put(`${A}/gitrepos?name=repo3&existing=false&gitprovider=gp1`)).status).toBe(404);
+    expect((await put(`${A}/gitrepos?name=repo3&existing=false&gitprovider=gp1`)).status).toBe(400);
   });
 
   it("take the seed's complex gitdeploy as it is written there", async () => {
@@ -311,6 +343,87 @@ describe('gitrepos and gitdeploys', () => {
     expect((await api.call('DELETE', `${A}/gitdeploys/Configuration?cascade=true`)).status).toBe(
       200,
     );
+  });
+});
+
+describe('what the body or a query parameter names', () => {
+  const body = {
+    package: 'p',
+    location: { path: '/opt/x', gitrepo: 'repo9', default_branch: 'master' },
+  };
+  const ssh = { kind: 'ssh', host: 'h', user: 'u', keypair: 'kp1' };
+  it.each<[string, string, unknown, string, string | undefined]>([
+    ['PUT', `${A}/gitdeploys?name=x`, body, 'location.gitrepo', 'repo1'],
+    [
+      'PATCH',
+      `${A}/gitdeploys/WebApplication`,
+      { location: body.location },
+      'location.gitrepo',
+      'repo1',
+    ],
+    ['PUT', `${A}/gitrepos?name=x&keypair=kp9`, undefined, 'keypair', 'kp1'],
+    ['PUT', `${A}/gitrepos?name=x&gitprovider=gp9`, undefined, 'gitprovider', undefined],
+    [
+      'PUT',
+      '/server?name=x&environment=e',
+      { connection: { ...ssh, keypair: 'kp9' } },
+      'connection.keypair',
+      'kp1',
+    ],
+    [
+      'PUT',
+      '/server?name=x&environment=e',
+      { connection: { ...ssh, jump: 'web09.example.com' } },
+      'connection.jump',
+      'web01.example.com',
+    ],
+    [
+      'POST',
+      `${A}/builds/feature-login?file_type=zip&package_map=mapp`,
+      'x',
+      'package_map',
+      'mapp1',
+    ],
+    [
+      'POST',
+      `${A}/packagemaps/mapp1/preview?build_name=feature-logins`,
+      undefined,
+      'build_name',
+      'feature-login',
+    ],
+    [
+      'GET',
+      `${A}/builds/feature-login/diff?from=feature-logins`,
+      undefined,
+      'from',
+      'feature-login',
+    ],
+  ])(
+    'is bad input if it is unknown, with what was probably meant: %s %s',
+    async (method, url, body, parameter, nearest) => {
+      await put(`${A}/packagemaps?name=mapp1`, { packages: { p: { patterns: ['*'] } } });
+      const headers = { 'content-type': 'application/octet-stream' };
+      const reply = await api.call(method, url, body === 'x' ? { body, headers } : { body });
+      expect(reply.status, reply.text).toBe(400);
+      expect(reply.body.error).toMatchObject({
+        code: 'invalid_input',
+        message: expect.stringContaining('does not exist'),
+        details: { parameter, ...(nearest === undefined ? {} : { nearest }) },
+      });
+    },
+  );
+
+  it('is told from what the path names, which is missing there', async () => {
+    for (const [method, url] of [
+      ['GET', `${A}/gitrepos/repo9`],
+      ['POST', `${A}/packagemaps/map9/preview?build_name=feature-login`],
+      ['GET', `${A}/builds/nope/diff?from=feature-login`],
+    ] as const) {
+      expect(await api.call(method, url), url).toMatchObject({
+        status: 404,
+        body: { error: { code: 'not_found' } },
+      });
+    }
   });
 });
 

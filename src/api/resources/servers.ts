@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import { describeServer, type Server, type ServerDetails } from '../../services/servers.ts';
+import { describeServer } from '../../services/descriptions.ts';
+import type { Server, ServerDetails } from '../../services/servers.ts';
 import type * as schemas from '../schemas/servers.ts';
 import { toAttributes } from './json.ts';
 import { toTime, toTimeOrNull } from './time.ts';

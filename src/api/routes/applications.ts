@@ -9,7 +9,14 @@ import { callerOf } from '../plugins/authentication.ts';
 import { toApplication } from '../resources/applications.ts';
 import { Application, ApplicationList, Census } from '../schemas/applications.ts';
 import { DeletedReply } from '../schemas/common.ts';
-import { ApplicationPath, flag, ListQuery, pageOf, text } from '../schemas/parameters.ts';
+import {
+  ApplicationPath,
+  DeleteQuery,
+  flag,
+  ListQuery,
+  pageOf,
+  text,
+} from '../schemas/parameters.ts';
 
 const tags = ['applications'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
@@ -115,6 +122,7 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
       summary: 'Delete an application and everything of it',
       tags,
       params: ApplicationPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {

@@ -12,7 +12,13 @@ import {
   CreatedBuild,
 } from '../schemas/builds.ts';
 import { DeletedReply } from '../schemas/common.ts';
-import { ApplicationPath, BuildPath, ListQuery, pageOf } from '../schemas/parameters.ts';
+import {
+  ApplicationPath,
+  BuildPath,
+  DeleteQuery,
+  ListQuery,
+  pageOf,
+} from '../schemas/parameters.ts';
 
 const tags = ['builds'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
@@ -117,6 +123,7 @@ export function addBuildRoutes(app: Api, context: ServiceContext): void {
       summary: 'Delete a build and its data',
       tags,
       params: BuildPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {

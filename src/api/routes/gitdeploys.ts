@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/gitdeploys.ts';
@@ -18,7 +17,7 @@ import {
 } from '../schemas/gitdeploys.ts';
 import {
   ApplicationPath,
-  cascade,
+  DeleteQuery,
   GitdeployPath,
   ListQuery,
   pageOf,
@@ -157,17 +156,17 @@ function addShowChangeAndDelete(base: string, { app, context, hide }: At): void 
       tags,
       hide,
       params: GitdeployPath,
-      querystring: z.strictObject({ cascade }),
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {
       const { application, gitdeploy } = request.params;
-      await service.deleteGitdeploy(context, callerOf(request), {
+      const deleted = await service.deleteGitdeploy(context, callerOf(request), {
         applicationName: application,
         name: gitdeploy,
         ...request.query,
       });
-      return { deleted: { application, gitdeploy } };
+      return { deleted: { application, gitdeploy, ...deleted } };
     },
   });
 }

@@ -5,12 +5,14 @@ import { callerOf } from '../plugins/authentication.ts';
 import { toGitprovider } from '../resources/gitproviders.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import {
+  ChangeGitproviderBody,
   CreateGitproviderBody,
   CreateGitproviderQuery,
   Gitprovider,
   GitproviderList,
+  gitproviderAuthReader,
 } from '../schemas/gitproviders.ts';
-import { GitproviderPath, ListQuery, pageOf } from '../schemas/parameters.ts';
+import { DeleteQuery, GitproviderPath, ListQuery, pageOf } from '../schemas/parameters.ts';
 
 const tags = ['gitproviders'];
 const read = { permission: { scope: 'global', access: 'read' } } as const;
@@ -76,6 +78,28 @@ export function addGitproviderRoutes(app: Api, context: ServiceContext): void {
   });
 
   app.route({
+    method: 'PATCH',
+    url: '/global/gitproviders/:gitprovider',
+    config: write,
+    schema: {
+      summary: 'Change where a git provider is, or what authenticates there',
+      tags,
+      params: GitproviderPath,
+      body: ChangeGitproviderBody,
+      response: { 200: Gitprovider },
+    },
+    handler: async (request) => {
+      const { url, auth } = request.body;
+      return toGitprovider(
+        await service.changeGitprovider(context, callerOf(request), {
+          name: request.params.gitprovider,
+          changes: { url, auth: auth === undefined ? undefined : gitproviderAuthReader(auth) },
+        }),
+      );
+    },
+  });
+
+  app.route({
     method: 'DELETE',
     url: '/global/gitproviders/:gitprovider',
     config: write,
@@ -83,12 +107,16 @@ export function addGitproviderRoutes(app: Api, context: ServiceContext): void {
       summary: 'Delete a git provider',
       tags,
       params: GitproviderPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {
       const { gitprovider } = request.params;
-      await service.deleteGitprovider(context, callerOf(request), gitprovider);
-      return { deleted: { gitprovider } };
+      const deleted = await service.deleteGitprovider(context, callerOf(request), {
+        name: gitprovider,
+        ...request.query,
+      });
+      return { deleted: { gitprovider, ...deleted } };
     },
   });
 }

@@ -5,7 +5,13 @@ import { callerOf } from '../plugins/authentication.ts';
 import { toGitrepo } from '../resources/gitrepos.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import { CreatedGitrepo, CreateGitrepoQuery, Gitrepo, GitrepoList } from '../schemas/gitrepos.ts';
-import { ApplicationPath, GitrepoPath, ListQuery, pageOf } from '../schemas/parameters.ts';
+import {
+  ApplicationPath,
+  DeleteQuery,
+  GitrepoPath,
+  ListQuery,
+  pageOf,
+} from '../schemas/parameters.ts';
 import { settleJob } from '../settle-job.ts';
 
 const tags = ['gitrepos'];
@@ -106,12 +112,17 @@ function addRoutesAt(
       tags,
       hide,
       params: GitrepoPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {
       const { application, gitrepo } = request.params;
-      await service.deleteGitrepo(context, callerOf(request), application, gitrepo);
-      return { deleted: { application, gitrepo } };
+      const deleted = await service.deleteGitrepo(context, callerOf(request), {
+        applicationName: application,
+        name: gitrepo,
+        ...request.query,
+      });
+      return { deleted: { application, gitrepo, ...deleted } };
     },
   });
 }

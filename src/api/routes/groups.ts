@@ -14,7 +14,13 @@ import {
   GroupDetails,
   GroupList,
 } from '../schemas/groups.ts';
-import { ApplicationPath, GroupPath, ListQuery, pageOf } from '../schemas/parameters.ts';
+import {
+  ApplicationPath,
+  DeleteQuery,
+  GroupPath,
+  ListQuery,
+  pageOf,
+} from '../schemas/parameters.ts';
 
 const tags = ['groups'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
@@ -126,6 +132,7 @@ export function addGroupRoutes(app: Api, context: ServiceContext): void {
       summary: 'Delete a group; its gitdeploys stay',
       tags,
       params: GroupPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {

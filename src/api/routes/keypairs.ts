@@ -5,12 +5,13 @@ import { callerOf } from '../plugins/authentication.ts';
 import { toKeypair } from '../resources/keypairs.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import {
-  CreateKeypairBody,
+  ChangeKeypairQuery,
   CreateKeypairQuery,
   Keypair,
   KeypairList,
+  KeysBody,
 } from '../schemas/keypairs.ts';
-import { KeypairPath, ListQuery, pageOf } from '../schemas/parameters.ts';
+import { DeleteQuery, KeypairPath, ListQuery, pageOf } from '../schemas/parameters.ts';
 
 const tags = ['keypairs'];
 const read = { permission: { scope: 'global', access: 'read' } } as const;
@@ -44,7 +45,7 @@ export function addKeypairRoutes(app: Api, context: ServiceContext): void {
       summary: 'Create a keypair, of given keys or of new ones',
       tags,
       querystring: CreateKeypairQuery,
-      body: CreateKeypairBody,
+      body: KeysBody,
       response: { 201: Keypair },
     },
     handler: async (request, reply) => {
@@ -68,6 +69,30 @@ export function addKeypairRoutes(app: Api, context: ServiceContext): void {
   });
 
   app.route({
+    method: 'PATCH',
+    url: '/global/keypairs/:keypair',
+    config: write,
+    schema: {
+      summary:
+        'Put another key in the place of a keypair; what uses it logs in with that from now on',
+      tags,
+      params: KeypairPath,
+      querystring: ChangeKeypairQuery,
+      body: KeysBody,
+      response: { 200: Keypair },
+    },
+    handler: async (request) =>
+      toKeypair(
+        await service.changeKeypair(context, callerOf(request), {
+          name: request.params.keypair,
+          ...request.query,
+          privateKey: request.body?.private_key,
+          publicKey: request.body?.public_key,
+        }),
+      ),
+  });
+
+  app.route({
     method: 'DELETE',
     url: '/global/keypairs/:keypair',
     config: write,
@@ -75,12 +100,16 @@ export function addKeypairRoutes(app: Api, context: ServiceContext): void {
       summary: 'Delete a keypair',
       tags,
       params: KeypairPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {
       const { keypair } = request.params;
-      await service.deleteKeypair(context, callerOf(request), keypair);
-      return { deleted: { keypair } };
+      const deleted = await service.deleteKeypair(context, callerOf(request), {
+        name: keypair,
+        ...request.query,
+      });
+      return { deleted: { keypair, ...deleted } };
     },
   });
 }

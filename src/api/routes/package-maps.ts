@@ -10,7 +10,13 @@ import {
   PackageMap,
   PackageMapList,
 } from '../schemas/package-maps.ts';
-import { ApplicationPath, ListQuery, PackageMapPath, pageOf } from '../schemas/parameters.ts';
+import {
+  ApplicationPath,
+  DeleteQuery,
+  ListQuery,
+  PackageMapPath,
+  pageOf,
+} from '../schemas/parameters.ts';
 
 const tags = ['packagemaps'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
@@ -94,6 +100,7 @@ export function addPackageMapRoutes(app: Api, context: ServiceContext): void {
       summary: 'Delete a package map; packages that were cut by it stay',
       tags,
       params: PackageMapPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {

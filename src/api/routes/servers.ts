@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/servers.ts';
@@ -6,7 +5,7 @@ import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toServer, toServerDetails } from '../resources/servers.ts';
 import { DeletedReply } from '../schemas/common.ts';
-import { cascade, ListQuery, pageOf, ServerPath } from '../schemas/parameters.ts';
+import { DeleteQuery, ListQuery, pageOf, ServerPath } from '../schemas/parameters.ts';
 import {
   ChangeServerBody,
   CheckedServer,
@@ -144,13 +143,16 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
       summary: 'Forget a server; what is on it stays',
       tags,
       params: ServerPath,
-      querystring: z.strictObject({ cascade }),
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {
       const { server } = request.params;
-      await service.deleteServer(context, callerOf(request), { name: server, ...request.query });
-      return { deleted: { server } };
+      const deleted = await service.deleteServer(context, callerOf(request), {
+        name: server,
+        ...request.query,
+      });
+      return { deleted: { server, ...deleted } };
     },
   });
 }

@@ -5,7 +5,7 @@ import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toCreatedToken, toToken } from '../resources/tokens.ts';
 import { DeletedReply } from '../schemas/common.ts';
-import { HistoryQuery, pageOf } from '../schemas/parameters.ts';
+import { DeleteQuery, HistoryQuery, pageOf } from '../schemas/parameters.ts';
 import { CreatedToken, CreateTokenBody, TokenList, TokenPath } from '../schemas/tokens.ts';
 
 const tags = ['tokens'];
@@ -68,6 +68,7 @@ export function addTokenRoutes(app: Api, context: ServiceContext): void {
       summary: "End one of the caller's own tokens, or, who may write `_global`, anybody's",
       tags,
       params: TokenPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {

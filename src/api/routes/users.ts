@@ -4,7 +4,7 @@ import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toEffectivePermissions, toUser } from '../resources/users.ts';
 import { DeletedReply } from '../schemas/common.ts';
-import { ListQuery, pageOf } from '../schemas/parameters.ts';
+import { DeleteQuery, ListQuery, pageOf } from '../schemas/parameters.ts';
 import {
   ChangeUserBody,
   CreateUserBody,
@@ -113,6 +113,7 @@ export function addUserRoutes(app: Api, context: ServiceContext): void {
       summary: 'Delete a user with all tokens; what the user has done stays on record',
       tags,
       params: UserPath,
+      querystring: DeleteQuery,
       response: { 200: DeletedReply },
     },
     handler: async (request) => {

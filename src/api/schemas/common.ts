@@ -67,8 +67,9 @@ export function listing<Item extends z.ZodType>(item: Item) {
 
 export const DeletedReply = z
   .object({
-    deleted: z
-      .record(z.string(), z.string())
-      .meta({ description: 'What was deleted: its kind and name, and those of what it was in.' }),
+    deleted: z.record(z.string(), z.union([z.string(), z.array(z.string())])).meta({
+      description:
+        'What was deleted: its kind and name, and those of what it was in. With `cascade=true` also lists of what went with it: `servers`, `gitrepos`, `gitdeploys`, `installations` (as `gitdeploy@server`), `memberships` in groups (as `group/gitdeploy`). What is of several applications begins with `application/`.',
+    }),
   })
   .meta({ id: 'Deleted', description: 'Something was deleted.' });

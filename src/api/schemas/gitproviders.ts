@@ -1,5 +1,10 @@
 import { z } from 'zod';
-import { GITPROVIDER_KINDS, type GitproviderAuth } from '../../domain/gitprovider.ts';
+import {
+  GITPROVIDER_KINDS,
+  type GitproviderAuth,
+  type GitproviderKind,
+} from '../../domain/gitprovider.ts';
+import { toValidationError } from '../validation-problems.ts';
 import { createdTime, listing, next } from './common.ts';
 import { text } from './parameters.ts';
 
@@ -185,10 +190,45 @@ export const CreateGitproviderBody = z
       bodyOf('bitbucket', 'Bitbucket Cloud'),
     ],
     {
-      error: `\`type\` must be one of ${GITPROVIDER_KINDS.map((kind) => `\`${kind}\``).join(', ')}`,
+      error: `must be one of ${GITPROVIDER_KINDS.map((kind) => `\`${kind}\``).join(', ')}`,
     },
   )
   .meta({ description: 'The service, where it is, and what authenticates there.' });
+
+/** The kind is known to the row alone, so `auth` is read later, by `gitproviderAuthReader`. */
+export const ChangeGitproviderBody = z
+  .strictObject({
+    type: z
+      .unknown()
+      .optional()
+      .refine((type) => type === undefined, 'cannot change; make another git provider')
+      .meta({ description: 'Cannot change.' }),
+    url: url.nullable().meta({
+      description:
+        'Another address, or null for the public service; one on another host needs `auth` as well.',
+    }),
+    auth: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .meta({ description: 'What authenticates there from now on, as `type` wants it.' }),
+  })
+  .refine((body) => body.url !== undefined || body.auth !== undefined, {
+    error: 'must hold `url`, `auth` or both',
+  })
+  .meta({ description: 'What is to change.' });
+
+/** Reads the `auth` of a provider of which the kind is found out later. */
+export function gitproviderAuthReader(
+  auth: Readonly<Record<string, unknown>>,
+): (kind: GitproviderKind) => GitproviderAuth {
+  return (kind) => {
+    const schema = z.strictObject({ auth: AUTHS[kind] });
+    const value = { auth };
+    const read = schema.safeParse(value);
+    if (read.success) return read.data.auth;
+    throw toValidationError([{ part: 'body', schema, value, issues: read.error.issues }]);
+  };
+}
 
 export const Gitprovider = z
   .object({

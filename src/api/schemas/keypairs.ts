@@ -2,12 +2,16 @@ import { z } from 'zod';
 import { createdTime, listing, next } from './common.ts';
 import { flag, text } from './parameters.ts';
 
-export const CreateKeypairQuery = z.strictObject({
-  name: text('Name of the new keypair.'),
+export const ChangeKeypairQuery = z.strictObject({
   generate: flag('Make an ed25519 keypair instead of taking one from the body.').default(false),
 });
 
-export const CreateKeypairBody = z
+export const CreateKeypairQuery = ChangeKeypairQuery.extend({
+  name: text('Name of the new keypair.'),
+});
+
+/** Given keys; none if they are to be made. */
+export const KeysBody = z
   .strictObject({
     private_key: z
       .string()

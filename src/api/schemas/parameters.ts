@@ -69,9 +69,12 @@ export const wait = wholeNumber(
   'Seconds to wait for the job: the reply is held until it ends (200, or its error) or the time is up (202).',
 ).optional();
 
-export const cascade = flag(
-  'Delete it although others need it, together with what ties them to it.',
-).default(false);
+/** The query of every DELETE. */
+export const DeleteQuery = z.strictObject({
+  cascade: flag(
+    'Delete what needs it as well, and what needs that. Not while a deployment or job is under way with any of it.',
+  ).default(false),
+});
 
 const details = flag('Objects instead of names.').default(false);
 export const limit = wholeNumber(
@@ -131,16 +134,20 @@ export const EventStream = z.any().meta({
     'Server-Sent Events: `id` is the number of the event, `event` its kind, `data` its JSON. The last one is `end`.',
 });
 
-/** The query of a live stream. */
-export const StreamQuery = z.strictObject({
-  after: z
+/** The number of an event, in decimal digits. */
+export function eventId(description: string) {
+  return z
     .string()
     .regex(/^\d{1,18}$/, 'must be the id of an event')
     .optional()
-    .meta({
-      description:
-        'The id of the last event that is known; only later ones are sent. A `Last-Event-ID` header goes before it.',
-    }),
+    .meta({ description });
+}
+
+/** The query of a live stream. */
+export const StreamQuery = z.strictObject({
+  after: eventId(
+    'The id of the last event that is known; only later ones are sent. A `Last-Event-ID` header goes before it.',
+  ),
 });
 
 export const JobPath = z.object({ job: z.uuid().meta({ description: 'Id of the job.' }) });
