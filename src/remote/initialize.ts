@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { z } from 'zod';
-import { GIT_PRELUDE } from './git-prelude.ts';
+import { NEW_CLONE_PRELUDE } from './new-clone.ts';
 import {
   checkBranch,
   checkCommit,
@@ -58,15 +58,13 @@ export function initializeScript(options: InitializeOptions): RemoteScript {
   });
 }
 
-const TEXT = String.raw`${GIT_PRELUDE}
+const TEXT = String.raw`${NEW_CLONE_PRELUDE}
 path=$1 parent=$2 name=$3 branch=$4 commit=$5 installation=$6 gitrepo=$7
 shift 7
 require_git
 cd /
 
-[ -d "$parent" ] ||
-  fail path_parent_missing "The folder $parent does not exist on this server; make it, then initialize again." \
-    "{\"parent\":$(json_text "$parent")}"
+require_parent "$parent"
 
 if [ "$(clone_value "$path" muster.installation)" = "$installation" ]; then
   present=$(clone_value "$path" muster.gitrepo)
@@ -87,13 +85,8 @@ else
   made=true stage=$parent/.$name.muster-init
 fi
 
-# What an earlier run left when it was killed. "ready" means that the clone in it was complete and on its move.
-if [ -d "$stage" ]; then
-  [ "$(cat "$stage/installation" 2>/dev/null)" = "$installation" ] || [ -z "$(ls -A "$stage")" ] ||
-    fail path_occupied "$stage is in the way and not ours; remove it."
-  ! lives "$(cat "$stage/pid" 2>/dev/null || echo 0)" "$(cat "$stage/start" 2>/dev/null)" ||
-    fail path_busy "$path is being initialized by another run; try again when it has ended." '{}' true
-fi
+# "ready" in it means that the clone was complete and on its move when the earlier run was killed.
+refuse_other_stage "$stage" "$path" "$installation"
 resumed=false
 [ ! -f "$stage/ready" ] || resumed=true
 if [ "$resumed" = false ]; then
@@ -108,30 +101,11 @@ finished=false
 clean_up() { [ "$finished" = true ] || [ -f "$stage/ready" ] || rm -rf "$stage"; }
 
 build() {
-  echo "$installation" >"$stage/installation" && echo $$ >"$stage/pid" && identify $$ >"$stage/start" || return 1
-  clone=$stage/clone
-  git init -q --template= "$clone" || return 1
-  GIT_DIR=$clone/.git GIT_WORK_TREE=$clone
-  export GIT_DIR GIT_WORK_TREE
-  cd "$clone" &&
-    git symbolic-ref HEAD "refs/heads/$branch" &&
-    git config user.name Muster &&
-    git config user.email muster@localhost &&
-    git config gc.auto 0 &&
-    git config remote.origin.url "muster://$installation/$gitrepo" &&
-    git config remote.origin.pushurl disabled://deploy-with-muster-instead &&
-    git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*' &&
-    git config "branch.$branch.remote" origin &&
-    git config "branch.$branch.merge" "refs/heads/$branch" &&
-    git config muster.installation "$installation" &&
-    git config muster.gitrepo "$gitrepo" &&
+  sign_stage "$stage" "$installation" &&
+    make_repository "$stage/clone" "$branch" "$installation" "$gitrepo" &&
     git config muster.madePath "$made" &&
     write_info "$GIT_DIR" "$@" &&
-    git index-pack --stdin &&
-    is_complete "$commit" &&
-    git update-ref "refs/remotes/origin/$branch" "$commit" &&
-    git update-ref refs/muster/deployed "$commit" &&
-    git update-ref -m 'muster: initialize' "refs/heads/$branch" "$commit" &&
+    fill_repository "$branch" "$commit" &&
     git reset -q --hard "$commit"
 }
 

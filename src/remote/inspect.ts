@@ -12,11 +12,13 @@ const seenCloneSchema = z.object({
   branch: z.string().nullable(),
   /** The commit that Muster switched to last. */
   deployed: z.string().nullable(),
+  /** HEAD as Muster left it: that commit, or the one in which it was merged with local changes. */
+  left: z.string().nullable(),
   /** The newest commit of the gitrepo that is part of HEAD, local commits aside. */
   base: z.string().nullable(),
   /** Whether that commit has no files. */
   isBaseEmpty: z.boolean(),
-  /** Whether tracked files differ from HEAD. */
+  /** Whether tracked files differ from HEAD, or HEAD's files from those of the commit that Muster switched to last. */
   modified: z.boolean().nullable(),
   /** How many commits, merges aside, were made on the server. */
   localCommits: z.number().int().nullable(),
@@ -92,10 +94,26 @@ free_kib=$(df -Pk "$root" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9]*%
 free=
 case $free_kib in '' | *[!0-9]*) ;; *) free=$((free_kib * 1024)) ;; esac
 
+# enter_release PATH: whether the path is a link to a release, as an atomic switch leaves it; git then works on that.
+enter_release() {
+  [ -L "$1" ] || return 1
+  home=$(dirname "$1")/.$(basename "$1").muster
+  installation=$(clone_value "$home" muster.installation)
+  [ -n "$installation" ] || return 1
+  for release in $(ls "$home/.git/muster-releases"); do
+    [ "$1" -ef "$home/releases/$release" ] || continue
+    GIT_DIR=$home/.git GIT_WORK_TREE=$home/releases/$release meta=$home/.git/muster-releases/$release
+    export GIT_DIR GIT_WORK_TREE
+    return 0
+  done
+  installation=
+  return 1
+}
+
 # inspect_clone PATH BRANCH: what is there, as JSON. A subshell, as each clone has an environment of its own.
 inspect_clone() (
   path=$1
-  installation= head= branch= deployed= base= base_is_empty=false modified=null local_commits=
+  installation= head= branch= deployed= left= base= base_is_empty=false modified=null local_commits=
   if [ ! -e "$path" ] && [ ! -L "$path" ]; then
     state=absent
   elif [ -n "$git_version" ] && installation=$(clone_value "$path" muster.installation) && [ -n "$installation" ]; then
@@ -105,6 +123,7 @@ inspect_clone() (
     head=$(git rev-parse -q --verify HEAD)
     branch=$(git symbolic-ref -q --short HEAD)
     deployed=$(git rev-parse -q --verify refs/muster/deployed)
+    left=$(git rev-parse -q --verify refs/muster/head) || left=$deployed
     base=$(git merge-base HEAD "refs/remotes/origin/$2" 2>/dev/null)
     [ -z "$base" ] || [ -n "$(git ls-tree "$base" | sed 1q)" ] || base_is_empty=true
     local_commits=$(git rev-list --count --no-merges HEAD --not --remotes 2>/dev/null)
@@ -112,6 +131,21 @@ inspect_clone() (
     copy=$(mktemp) && cp -p "$GIT_DIR/index" "$copy" 2>/dev/null && {
       on_index "$copy" update-index -q --refresh >/dev/null 2>&1
       if on_index "$copy" diff-index --quiet HEAD -- 2>/dev/null; then modified=false; else modified=true; fi
+      [ -z "$deployed" ] ||
+        [ "$(git rev-parse -q --verify 'HEAD^{tree}')" = "$(git rev-parse -q --verify "$deployed^{tree}")" ] ||
+        modified=true
+    }
+    rm -f "$copy"
+  elif [ -n "$git_version" ] && enter_release "$path"; then
+    state=clone branch=$2 local_commits=0
+    head=$(cat "$meta/commit")
+    base=$head
+    deployed=$(git rev-parse -q --verify refs/muster/deployed)
+    left=$deployed
+    [ -n "$(git ls-tree "$base" | sed 1q)" ] || base_is_empty=true
+    copy=$(mktemp) && cp -p "$meta/index" "$copy" 2>/dev/null && {
+      on_index "$copy" update-index -q --refresh >/dev/null 2>&1
+      if on_index "$copy" diff-files --quiet 2>/dev/null; then modified=false; else modified=true; fi
     }
     rm -f "$copy"
   elif [ -d "$path" ] && [ -z "$(ls -A "$path" 2>/dev/null)" ]; then
@@ -119,7 +153,7 @@ inspect_clone() (
   else
     state=occupied
   fi
-  printf '%s' "{\"state\":\"$state\",\"installation\":$(text_or_null "$installation"),\"head\":$(text_or_null "$head"),\"branch\":$(text_or_null "$branch"),\"deployed\":$(text_or_null "$deployed"),\"base\":$(text_or_null "$base"),\"isBaseEmpty\":$base_is_empty,\"modified\":$modified,\"localCommits\":$(number_or_null "$local_commits")}"
+  printf '%s' "{\"state\":\"$state\",\"installation\":$(text_or_null "$installation"),\"head\":$(text_or_null "$head"),\"branch\":$(text_or_null "$branch"),\"deployed\":$(text_or_null "$deployed"),\"left\":$(text_or_null "$left"),\"base\":$(text_or_null "$base"),\"isBaseEmpty\":$base_is_empty,\"modified\":$modified,\"localCommits\":$(number_or_null "$local_commits")}"
 )
 
 clones= glue=

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
 import { CLONE_LOCK_PRELUDE } from './clone-lock.ts';
+import { gitPathSchema } from './git-path.ts';
 import {
   checkBranch,
   checkCommit,
@@ -25,6 +26,11 @@ export interface SwitchOptions {
   readonly fence: number;
   /** Who holds the lock, for people: the deployment and its worker. */
   readonly holder: string;
+  /**
+   * Who switches: asked again for the same one, a switch that was made is answered as it was made, for whoever has to
+   * take it back. Default nobody; then a second one is `unchanged`.
+   */
+  readonly step?: string;
 }
 
 /**
@@ -40,8 +46,22 @@ export const switchAnswerSchema = z.object({
   localCommit: z.string().nullable(),
   /** How many files differ between `from` and `head`. */
   changedFiles: z.number().int(),
+  /** Whether the files that are there now differ from the target's: local changes are among them. */
+  modified: z.boolean().default(false),
   /** Refs of commits that are no longer part of the branch and were kept for people to look at. */
   kept: z.array(z.string()),
+  /** Only of an atomic switch. */
+  release: z
+    .object({
+      name: z.string(),
+      /** The release that was shown before; the same one if the new commit has the same files, null if none was. */
+      previous: z.string().nullable(),
+      /** At most 200 files that were changed by hand in that one. They stay there, and are not in the new one. */
+      modified: z.array(gitPathSchema),
+      /** How many releases there are. */
+      count: z.number().int(),
+    })
+    .optional(),
 });
 
 /** The answer of `switch`. */
@@ -58,6 +78,7 @@ export type SwitchAnswer = z.infer<typeof switchAnswerSchema>;
  *   the target would overwrite; all other untracked files stay as they are.
  * - The merge is computed aside. If it cannot be resolved, nothing in the clone has changed: `merge_failed`, with
  *   `details.files`.
+ * - `refs/muster/head` says where HEAD was left: what is there later is by hand if it is another one.
  * - A merge that people left half-way is kept as it was under `refs/muster/kept/<id>` and then aborted.
  *
  * Fails with `clone_missing`, `clone_damaged`, `path_busy`, `fenced_off`, `merge_failed` or `command_failed`.
@@ -78,14 +99,15 @@ export function switchScript(options: SwitchOptions): RemoteScript {
       options.ignoreWhitespace ? 'true' : 'false',
       `${options.fence}`,
       checkLine('holder', options.holder),
+      checkLine('step', options.step ?? '-'),
       ...checkGitignore(options.gitignore),
     ],
   });
 }
 
 const TEXT = String.raw`${CLONE_LOCK_PRELUDE}
-path=$1 branch=$2 installation=$3 target=$4 favor=$5 ignore_whitespace=$6 fence=$7 holder=$8
-shift 8
+path=$1 branch=$2 installation=$3 target=$4 favor=$5 ignore_whitespace=$6 fence=$7 holder=$8 step=$9
+shift 9
 enter_clone "$path" "$installation"
 take_lock "$fence" "$holder"
 pass_fence "$fence"
@@ -125,9 +147,20 @@ elif [ "$is_ours" = false ] && git merge-base --is-ancestor "$target" "$from"; t
   contains_target=true
 fi
 
+again=false
 # finish STATE RESULT LOCAL
 finish() {
-  git update-ref refs/muster/deployed "$target" 2>&1 || fail command_failed 'The deployed commit cannot be noted.'
+  put=$(git rev-parse -q --verify refs/muster/head || git rev-parse -q --verify refs/muster/deployed)
+  # Not again by a run that finds all done already: what was before is then what the run before found.
+  [ "$1" = unchanged ] || [ -z "$put" ] || [ "$again $put" = "true $2" ] || git update-ref refs/muster/head-before "$put" 2>&1 ||
+    fail command_failed 'The commit that was here cannot be noted.'
+  git update-ref refs/muster/deployed "$target" 2>&1 && git update-ref refs/muster/head "$2" 2>&1 ||
+    fail command_failed 'The deployed commit cannot be noted.'
+  modified=true
+  cp -p "$GIT_DIR/index" "$work/found-index" 2>/dev/null
+  on_index "$work/found-index" update-index -q --refresh >/dev/null 2>&1
+  [ "$(git rev-parse "$2^{tree}")" != "$(git rev-parse "$target^{tree}")" ] ||
+    ! on_index "$work/found-index" diff-index --quiet "$2" -- 2>/dev/null || modified=false
   if [ -z "$(clone_value "$path" "branch.$branch.remote")" ]; then
     git config "branch.$branch.remote" origin && git config "branch.$branch.merge" "refs/heads/$branch"
   fi
@@ -137,7 +170,7 @@ finish() {
   kept_json=$(printf '%s\n' "$kept" | sed '/^$/d' | json_lines 100)
   # Unlocked before the answer, so that whoever hears it finds the clone free.
   clean_up
-  answer ",\"state\":\"$1\",\"from\":\"$from\",\"head\":\"$2\",\"localCommit\":$local_json,\"changedFiles\":$changed,\"kept\":$kept_json"
+  answer ",\"state\":\"$1\",\"from\":\"$from\",\"head\":\"$2\",\"localCommit\":$local_json,\"changedFiles\":$changed,\"modified\":$modified,\"kept\":$kept_json"
 }
 
 # refuse: a merge that cannot be resolved, told in work/words and work/files; nothing in the clone has been changed.
@@ -153,6 +186,18 @@ names_refused() {
     -e "s/^error: Updating '\(.*\)' would lose .*/\1/p" -e "s/^error: Entry '\(.*\)' .*/\1/p" \
     -e 's/^	\(.*\)/\1/p' "$work/words"
 }
+
+# What this very step has brought before whoever asked for it could hear of it. The note is written before the branch
+# moves, and is true only if it has moved.
+told=$GIT_DIR/muster-switched
+if [ "$step" != - ] && [ -f "$told" ]; then
+  IFS=' ' read -r told_step told_from told_result told_local <"$told"
+  if [ "$told_step" = "$step" ] && [ "$told_result" = "$from" ] && [ "$on_branch" = true ]; then
+    from=$told_from again=true
+    if [ "$told_result" = "$target" ]; then state=switched; else state=merged; fi
+    finish "$state" "$told_result" "$told_local"
+  fi
+fi
 
 if [ "$contains_target" = true ] && [ "$on_branch" = true ]; then
   finish unchanged "$from" "$from"
@@ -230,6 +275,11 @@ fi
 if [ "$local" != "$result" ] && ! on_index "$next" read-tree -n -m -u "$local" "$result" >"$work/words" 2>&1; then
   names_refused >"$work/files"
   refuse
+fi
+
+if [ "$step" != - ] && [ "$from" != "$result" ]; then
+  echo "$step $from $result $local" >"$work/told" && mv -f "$work/told" "$told" ||
+    fail command_failed "$told cannot be written; check the disk." '{}' true
 fi
 
 # From here on files change. The note says how to end it or to undo it, whoever comes next.
