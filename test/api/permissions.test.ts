@@ -14,6 +14,8 @@ const EXISTING: Record<string, string> = {
   packagemap: 'map',
   gitrepo: 'repo',
   gitdeploy: 'Web',
+  environment: 'production',
+  freezewindow: 'weekend',
   group: 'All',
   server: 'web01',
   keypair: 'key',
@@ -38,6 +40,8 @@ const fill = (url: string, values: Record<string, string>): string =>
 const SHOWS_OWN: Readonly<Record<string, unknown>> = {
   'GET /app': { applications: [] },
   'GET /job': { jobs: [] },
+  'GET /server': { servers: [] },
+  'GET /server/environments': { environments: {} },
   'GET /global/tokens': { tokens: [expect.objectContaining({ current: true })] },
 };
 
@@ -187,6 +191,108 @@ describe('the declared permission of a route', () => {
       }
     }
     expect(wrong).toEqual([]);
+  });
+});
+
+describe('looking at servers', () => {
+  let web: Person;
+  beforeAll(async () => {
+    web = await addPerson(api, 'looks-at-web', { apps: { shop: 'read' }, servers: ['web*', 'x9'] });
+  });
+
+  it('shows those that may be deployed to, and no others', async () => {
+    expect((await web.call('GET', '/server')).body).toEqual({ servers: ['web01', 'web02'] });
+    const { body } = await web.call('GET', '/server/environments');
+    expect(Object.values(body.environments).flat().sort()).toEqual(['web01', 'web02']);
+    const all = await must(api, 'GET', '/server');
+    expect(all.body.servers).toEqual(expect.arrayContaining(['db01', 'web01', 'web02']));
+    const globalReader = await person('global-reader').call('GET', '/server');
+    expect(globalReader.body).toEqual(all.body);
+  });
+
+  it('goes page by page over what is shown', async () => {
+    const first = await web.call('GET', '/server?limit=1');
+    expect(first.body).toEqual({ servers: ['web01'], next: 'web01' });
+    const second = await web.call('GET', '/server?limit=1&after=web01&details=true');
+    expect(second.body).toEqual({ servers: [expect.objectContaining({ name: 'web02' })] });
+  });
+
+  it('shows of one neither how it is reached nor the applications that may not be read', async () => {
+    const shown = await web.call('GET', '/server/web01');
+    const full = await must(api, 'GET', '/server/web01');
+    expect(shown.body).toEqual({ ...full.body, connection: { kind: full.body.connection.kind } });
+    expect(full.body.gitdeploys).toHaveLength(1);
+    expect(Object.keys(full.body.connection).length).toBeGreaterThan(1);
+    const blind = await addPerson(api, 'blind', { servers: ['web01'] });
+    expect((await blind.call('GET', '/server/web01')).body.gitdeploys).toEqual([]);
+    const listed = await web.call('GET', '/server?details=true');
+    expect(listed.body.servers[0].connection).toEqual(shown.body.connection);
+  });
+
+  it('refuses a single one that is not shown in the same words, whether it exists or not', async () => {
+    const existing = await web.call('GET', '/server/db01');
+    const missing = await web.call('GET', '/server/db99');
+    expect([existing.status, missing.status]).toEqual([403, 403]);
+    expect(existing.body.error.message.replace('db01', 'db99')).toBe(missing.body.error.message);
+    // What may be looked at and is not there is told so, by the names that may be known.
+    const unknown = await web.call('GET', '/server/x9');
+    expect(unknown.status).toBe(404);
+    expect(unknown.body.error.message).toMatch(/`web01`.+`web02`/);
+    expect(unknown.text).not.toContain('db01');
+  });
+});
+
+describe('names of servers', () => {
+  const GITDEPLOYS = { gitdeploys: ['Web'] };
+  let web: Person;
+  beforeAll(async () => {
+    web = await addPerson(api, 'asks-for-web', { apps: { shop: 'write' }, servers: ['web*'] });
+  });
+
+  it.each([
+    ['a deployment', '/app/shop/deployments?build_name=1.0', GITDEPLOYS],
+    ['a dry run', '/app/shop/deployments?build_name=1.0&dry_run=true', GITDEPLOYS],
+    ['a deployment of an unknown build', '/app/shop/deployments?build_name=9', GITDEPLOYS],
+    ['initializing', '/app/shop/gitdeploys/Web?initialize=true', {}],
+    ['deinitializing', '/app/shop/gitdeploys/Web?deinitialize=true', {}],
+  ])('that may not be touched are refused before %s looks for them', async (_what, url, rest) => {
+    const ask = (server: string) => web.call('POST', url, { body: { ...rest, servers: [server] } });
+    const existing = await ask('db01');
+    const missing = await ask('db99');
+    expect([existing.status, missing.status]).toEqual([403, 403]);
+    expect(existing.body.error.message.replace('db01', 'db99')).toBe(missing.body.error.message);
+    expect(missing.body.error.details).toEqual({ servers: ['db99'] });
+  });
+
+  it.each([
+    ['a deployment', '/app/shop/deployments?build_name=1.0', GITDEPLOYS],
+    ['initializing', '/app/shop/gitdeploys/Web?initialize=true', {}],
+  ])('that may be touched are looked for by %s', async (_what, url, rest) => {
+    const reply = await web.call('POST', url, { body: { ...rest, servers: ['web03'] } });
+    expect([reply.status, reply.body.error.code]).toEqual([400, 'invalid_input']);
+    expect(reply.body.error.details.unknown).toEqual({ servers: ['web03'] });
+    expect(reply.body.error.details.nearest).toEqual({ servers: { web03: 'web01' } });
+  });
+
+  it('of other applications are not found out by their environments', async () => {
+    await must(api, 'PUT', '/server?name=secret01&environment=secret', {
+      connection: { kind: 'local', root: '/srv' },
+    });
+    const ask = async (who: Person, environment: string) => {
+      const body = { environments: [environment], groups: ['All'] };
+      return who.call('POST', '/app/shop/deployments?build_name=1.0', { body });
+    };
+    const [existing, missing] = [await ask(web, 'secret'), await ask(web, 'zecret')];
+    expect([existing.status, missing.status]).toEqual([400, 400]);
+    expect(existing.body.error.message.replace('`secret`', '`zecret`')).toBe(
+      missing.body.error.message,
+    );
+    const everywhere = await addPerson(api, 'everywhere', {
+      apps: { shop: 'write' },
+      servers: ['*'],
+    });
+    expect((await ask(everywhere, 'secret')).body.error.code).toBe('no_servers');
+    await must(api, 'DELETE', '/server/secret01');
   });
 });
 
