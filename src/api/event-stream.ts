@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 import type { FeedItem } from '../services/event-feed.ts';
 
@@ -42,7 +43,7 @@ export async function sendEventStream(
   if (places.taken >= places.max) {
     throw new AppError(
       'too_many_requests',
-      `Muster sends ${places.max} event streams already; close one that is not needed, or ask again in a while.`,
+      `Muster sends ${counted(places.max, 'event stream')} already; close one that is not needed, or ask again in a while.`,
       { retryable: true },
     );
   }

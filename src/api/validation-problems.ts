@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 import { nearestName } from '../domain/nearest.ts';
 import { quoted, quotedList, shortened } from '../domain/quoted.ts';
@@ -24,11 +25,13 @@ interface Problem {
 
 /** One error for everything that is wrong with a request. A misspelt key often makes another one missing, so it decides the code. */
 export function toValidationError(parts: readonly FailedPart[]): AppError {
-  const unknown = parts.flatMap((part) => part.issues.flatMap((issue) => unknownKeys(part, issue)));
+  const unknown = parts.flatMap((part) =>
+    part.issues.flatMap(narrowed).flatMap((issue) => unknownKeys(part, issue)),
+  );
   const wrong = parts.flatMap((part) =>
-    part.issues.flatMap((issue) =>
-      issue.code === 'unrecognized_keys' ? [] : [wrongValue(part, issue)],
-    ),
+    part.issues
+      .flatMap(narrowed)
+      .flatMap((issue) => (issue.code === 'unrecognized_keys' ? [] : [wrongValue(part, issue)])),
   );
   const problems = [...unknown, ...wrong];
   const sentence = problems.map(({ parameter, problem }) => `${parameter} ${problem}`).join('; ');
@@ -37,9 +40,23 @@ export function toValidationError(parts: readonly FailedPart[]): AppError {
   });
 }
 
-function unknownKeys({ part, schema }: FailedPart, issue: Issue): Problem[] {
+/**
+ * Of what fits no alternative of a union: what keeps it from the one that is of its kind, such as an object where a
+ * list or an object may stand; the issue itself if there is not just one.
+ */
+function narrowed(issue: Issue): Issue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const ofItsKind = issue.errors.filter(
+    (issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0),
+  );
+  const [only, ...others] = ofItsKind;
+  if (only === undefined || others.length > 0) return [issue];
+  return only.flatMap((inner) => narrowed({ ...inner, path: [...issue.path, ...inner.path] }));
+}
+
+function unknownKeys({ part, schema, value }: FailedPart, issue: Issue): Problem[] {
   if (issue.code !== 'unrecognized_keys') return [];
-  const known = keysAt(schema, issue.path);
+  const known = keysAt({ schema, value }, issue.path);
   return issue.keys.map((key) => {
     const nearest = nearestName(key, known) ?? known.find((name) => isPartOf(key, name));
     const hint =
@@ -63,10 +80,7 @@ function isPartOf(key: string, name: string): boolean {
 }
 
 function wrongValue({ part, value }: FailedPart, issue: Issue): Problem {
-  const given = issue.path.reduce<unknown>(
-    (at, key) => (typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined),
-    value,
-  );
+  const given = issue.path.reduce<unknown>(memberOf, value);
   const path = issue.path.map(String).join('.');
   return {
     in: part,
@@ -84,9 +98,11 @@ function describe(issue: Issue, given: unknown, part: FailedPart['part']): strin
     case 'invalid_value':
       return `must be ${issue.values.length === 1 ? '' : 'one of '}${quotedList(issue.values.map(String))}`;
     case 'too_small':
-      return `must ${sized(issue.origin)} at least ${issue.minimum}${unit(issue.origin)}`;
+      return Number(issue.minimum) === 1 && UNITS[issue.origin] !== undefined
+        ? 'must not be empty'
+        : `must ${amount(issue.origin, 'at least', issue.minimum)}`;
     case 'too_big':
-      return `must ${sized(issue.origin)} at most ${issue.maximum}${unit(issue.origin)}`;
+      return `must ${amount(issue.origin, 'at most', issue.maximum)}`;
     default:
       return issue.message;
   }
@@ -109,37 +125,72 @@ function kindOf(value: unknown): string {
   return withArticle(Array.isArray(value) ? 'array' : typeof value);
 }
 
-const sized = (origin: string): string => (unit(origin) === '' ? 'be' : 'have');
+/** What the size of a thing is counted in; of what is not here, the value itself is meant. */
+const UNITS: Readonly<Record<string, readonly [one: string, many: string]>> = {
+  string: ['character', 'characters'],
+  array: ['entry', 'entries'],
+  set: ['entry', 'entries'],
+};
 
-function unit(origin: string): string {
-  if (origin === 'string') return ' characters';
-  return origin === 'array' || origin === 'set' ? ' entries' : '';
+function amount(origin: string, bound: string, limit: number | bigint): string {
+  const unit = UNITS[origin];
+  return unit === undefined ? `be ${bound} ${limit}` : `have ${bound} ${counted(limit, ...unit)}`;
 }
 
-/** The keys that an object schema knows at a path; none where it cannot be told. */
-function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  const [key, ...rest] = path;
-  const objects = objectsOf(schema);
-  if (key === undefined) return [...new Set(objects.flatMap((o) => Object.keys(o.shape)))];
-  return [
-    ...new Set(
-      objects.flatMap((o) => {
-        const inner: unknown = o.shape[String(key)];
-        return inner instanceof z.ZodType ? keysAt(inner, rest) : [];
-      }),
-    ),
-  ];
+function memberOf(value: unknown, key: PropertyKey): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
 }
 
-function objectsOf(schema: unknown): z.ZodObject[] {
-  if (schema instanceof z.ZodObject) return [schema];
+/** A schema and what was given for it. */
+interface Part {
+  readonly schema: unknown;
+  readonly value: unknown;
+}
+
+/** The keys that a schema knows at a path; none where it cannot be told. */
+function keysAt(part: Part, path: readonly PropertyKey[]): string[] {
+  const places = path.reduce<Part[]>(
+    (parts, key) => parts.flatMap((each) => membersOf(each, key)),
+    [part],
+  );
+  return [...new Set(places.flatMap(plainSchemas).flatMap((schema) => shapeOf(schema)))];
+}
+
+function shapeOf(schema: unknown): string[] {
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+function membersOf(part: Part, key: PropertyKey): Part[] {
+  const value = memberOf(part.value, key);
+  return plainSchemas(part).flatMap((schema) => {
+    if (schema instanceof z.ZodObject) return [{ schema: schema.shape[String(key)], value }];
+    if (schema instanceof z.ZodRecord) return [{ schema: schema.valueType, value }];
+    return schema instanceof z.ZodArray ? [{ schema: schema.element, value }] : [];
+  });
+}
+
+/** What a schema comes to without what is wrapped around it; more than one if there are alternatives. */
+function plainSchemas({ schema, value }: Part): unknown[] {
   if (
     schema instanceof z.ZodOptional ||
     schema instanceof z.ZodExactOptional ||
+    schema instanceof z.ZodNullable ||
     schema instanceof z.ZodDefault
   ) {
-    return objectsOf(schema.unwrap());
+    return plainSchemas({ schema: schema.unwrap(), value });
   }
-  if (schema instanceof z.ZodPipe) return [...objectsOf(schema.in), ...objectsOf(schema.out)];
-  return schema instanceof z.ZodUnion ? schema.options.flatMap(objectsOf) : [];
+  if (schema instanceof z.ZodPipe) {
+    return [schema.in, schema.out].flatMap((each) => plainSchemas({ schema: each, value }));
+  }
+  if (!(schema instanceof z.ZodUnion)) return [schema];
+  const alternatives = schema.options.flatMap((each) => plainSchemas({ schema: each, value }));
+  if (!(schema instanceof z.ZodDiscriminatedUnion)) return alternatives;
+  // The one that was meant, as its discriminator says; it was found, or no key of it would have been looked at.
+  const { discriminator } = schema.def;
+  const chosen = memberOf(value, discriminator);
+  return alternatives.filter((each) => {
+    if (!(each instanceof z.ZodObject)) return false;
+    const tag: unknown = each.shape[discriminator];
+    return tag instanceof z.ZodType && tag.safeParse(chosen).success;
+  });
 }

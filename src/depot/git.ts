@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 
 /** Where git finds its home and programs; everything else about its surroundings is fixed. */
@@ -220,7 +221,7 @@ function tookTooLong(call: GitCall, timeoutMs: number): AppError {
   const command = call.args[0] ?? '';
   return new AppError(
     'storage_failed',
-    `Git ${command} was ended after ${Math.round(timeoutMs / 1000)} seconds; the disk of the depot may be overloaded.`,
+    `Git ${command} was ended after ${counted(Math.round(timeoutMs / 1000), 'second')}; the disk of the depot may be overloaded.`,
     { details: { command }, retryable: true },
   );
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type SimpleGit, simpleGit } from 'simple-git';
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 import { type GitUri, parseGitUri } from '../domain/git-uri.ts';
 import { parseBranch } from '../domain/names.ts';
@@ -157,7 +158,7 @@ async function talk(
     } catch (error) {
       o.signal?.throwIfAborted();
       const text = timeout.aborted
-        ? `The connection timed out after ${timeoutMs / 1000} seconds`
+        ? `The connection timed out after ${counted(timeoutMs / 1000, 'second')}`
         : error instanceof Error
           ? error.message
           : String(error);

@@ -1,4 +1,5 @@
 import { type ArchiveLimits, RATIO_APPLIES_ABOVE_BYTES } from '../domain/archive-entry.ts';
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 
 /** Counts what an archive unpacks to while it does, so that a bomb is stopped at the limit and not after it. */
@@ -24,7 +25,7 @@ export function openUnpackBudget(o: {
       signal?.throwIfAborted();
       entries += 1;
       if (entries > limits.maxEntries) {
-        throw tooLarge(`holds more than ${limits.maxEntries} entries`, {
+        throw tooLarge(`holds more than ${counted(limits.maxEntries, 'entry', 'entries')}`, {
           max_entries: limits.maxEntries,
         });
       }
@@ -33,7 +34,7 @@ export function openUnpackBudget(o: {
       signal?.throwIfAborted();
       bytes += count;
       if (bytes > limits.maxUnpackedBytes) {
-        throw tooLarge(`unpacks to more than ${limits.maxUnpackedBytes} bytes`, {
+        throw tooLarge(`unpacks to more than ${counted(limits.maxUnpackedBytes, 'byte')}`, {
           max_unpacked_bytes: limits.maxUnpackedBytes,
         });
       }

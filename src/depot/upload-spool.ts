@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type ArchiveType, archiveTypeOf, MAGIC_OF_TYPE } from '../domain/archive-entry.ts';
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 
 /** An upload that lies complete in the spool, for a job to take. */
@@ -104,7 +105,7 @@ function measure(
         return done(
           new AppError(
             'payload_too_large',
-            `The upload is larger than ${maxBytes} bytes; the setting MUSTER_UPLOAD_MAX_BYTES allows more.`,
+            `The upload is larger than ${counted(maxBytes, 'byte')}; the setting MUSTER_UPLOAD_MAX_BYTES allows more.`,
             { details: { max_bytes: maxBytes } },
           ),
         );

@@ -1,3 +1,4 @@
+import { counted } from './counted.ts';
 import { AppError } from './errors.ts';
 
 /** The kinds of archive a build may be uploaded as. Source: API.md "Builds". */
@@ -62,7 +63,7 @@ export function archiveTypeOf(firstBytes: Uint8Array): ArchiveMagic | null {
  */
 export function assertArchiveType(firstBytes: Uint8Array, fileType: ArchiveType): void {
   if (firstBytes.length < ARCHIVE_MAGIC_BYTES) {
-    throw brokenArchive(`it is only ${firstBytes.length} bytes long`);
+    throw brokenArchive(`it is only ${counted(firstBytes.length, 'byte')} long`);
   }
   const magic = archiveTypeOf(firstBytes);
   if (magic === MAGIC_OF_TYPE[fileType]) return;

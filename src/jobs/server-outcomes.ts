@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts';
 import { AppError, type ErrorBody, toErrorBody } from '../domain/errors.ts';
 
 /** How one server fared in a job that works on several: one bad server does not stop the others. */
@@ -47,7 +48,7 @@ export class ServerOutcomes {
     const reasons = failed.slice(0, 3).map(({ server, error }) => `${server}: ${error.message}`);
     throw new AppError(
       codes.size === 1 ? first.error.code : 'servers_failed',
-      `${what} failed on ${failed.length} of ${this.#byServer.size} servers. ${reasons.join(' ')}${failed.length > 3 ? ' …' : ''}`,
+      `${what} failed on ${failed.length} of ${counted(this.#byServer.size, 'server')}. ${reasons.join(' ')}${failed.length > 3 ? ' …' : ''}`,
       {
         details: { ...(failed.length === 1 ? first.error.details : {}), servers: this.toObject() },
       },

@@ -50,7 +50,7 @@ const Connection = z
         root: z.string().min(1).meta({ description: 'Absolute path that stands for `/`.' }),
       }),
     ],
-    { error: '`kind` must be `ssh` or `local`' },
+    { error: 'must be `ssh` or `local`' },
   )
   .meta({ description: 'How the server is reached.' });
 
