@@ -52,8 +52,7 @@ async function* inChunks(parts: AsyncIterable<string>): AsyncGenerator<string> {
 
 async function* write(value: unknown): AsyncGenerator<string> {
   if (value === null || typeof value !== 'object') {
-    // A function or a symbol is no JSON, as `JSON.stringify` says of them.
-    yield JSON.stringify(value) ?? 'null';
+    yield JSON.stringify(value);
   } else if (isList(value)) {
     let separator = '[';
     for await (const item of value) {

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../domain/errors.ts';
+import { type Access, GLOBAL_SCOPE, isAllowed } from '../domain/permissions.ts';
 import { JOB_KINDS, type JobData, type JobKind } from '../queue/job-kinds.ts';
 import type { Db } from '../store/database.ts';
 import { type EventRow, listJobEvents } from '../store/events.ts';
 import * as store from '../store/jobs.ts';
 import { recordAudit } from './audit.ts';
+import type { AuthenticatedCaller } from './authentication.ts';
 import { requestDeploymentCancel } from './cancel-deployment.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { type FeedItem, followEvents } from './event-feed.ts';
@@ -20,7 +22,8 @@ export function recordJob<K extends JobKind>(
   caller: Caller,
   job: { kind: K; data: JobData<K>; applicationId: string | null },
 ): Promise<Job> {
-  return store.insertJob(tx, { ...job, username: caller.username });
+  const { username, userId } = caller;
+  return store.insertJob(tx, { ...job, username, userId });
 }
 
 /** Tells a worker that there is something to do. */
@@ -37,6 +40,25 @@ export async function getJob(context: ServiceContext, id: string): Promise<Named
   const [named] = await withNames(db, [job]);
   if (named === undefined) throw unknownJob(id);
   return named;
+}
+
+/**
+ * Whether somebody may see a job (`read`) or cancel it (`write`), by what they may do now: who may do so with all
+ * that belongs to no application, and with the job's application. Besides, who has started it: one of no application
+ * as long as they are a user, and one of an application may be seen as long as they may write that.
+ */
+export function mayDoWithJob(caller: AuthenticatedCaller, access: Access, job: NamedJob): boolean {
+  const { permissions } = caller;
+  if (isAllowed(permissions, GLOBAL_SCOPE, access)) return true;
+  // By id: another user of the same name, made later, has started nothing.
+  const isTheirs = job.userId !== null && job.userId === caller.userId;
+  if (job.applicationId === null) return isTheirs;
+  const { applicationName: application } = job;
+  if (application === null) return false;
+  return (
+    isAllowed(permissions, application, access) ||
+    (isTheirs && isAllowed(permissions, application, 'write'))
+  );
 }
 
 /** Says that there is no such job, or none that the caller may know of. */
@@ -110,13 +132,24 @@ export function followJob(
   return followEvents(context, { subject: { kind: 'job', id }, isFinal: isFinalStatus, ...o });
 }
 
-/** What the job has told so far, in order. */
-export async function listJobResults(context: ServiceContext, id: string): Promise<EventRow[]> {
-  const all: EventRow[] = [];
+/** Events of one page: what is read ahead of a client that is slow to take it. */
+const RESULTS_PAGE = 200;
+
+/**
+ * What the job has told so far, in order, read page by page as it is consumed.
+ * @param after the number of the last event that is known already; 0n for all
+ */
+export async function* readJobResults(
+  context: ServiceContext,
+  id: string,
+  after: bigint,
+): AsyncGenerator<JobEvent> {
+  let position = after;
   for (;;) {
-    const page = await listJobEvents(context.database.db, id, all.at(-1)?.id);
-    all.push(...page);
-    if (page.length < 1000) return all;
+    const page = await listJobEvents(context.database.db, id, position, RESULTS_PAGE);
+    yield* page;
+    position = page.at(-1)?.id ?? position;
+    if (page.length < RESULTS_PAGE) return;
   }
 }
 

@@ -14,8 +14,8 @@ export function toJobSummary(job: Job): z.infer<typeof schemas.JobSummary> {
   };
 }
 
-/** @param results what it has told so far; left out unless asked for */
-export function toJob(job: NamedJob, results?: readonly JobEvent[]): z.infer<typeof schemas.Job> {
+/** A job without what it has told. */
+export function toJob(job: NamedJob): Omit<z.infer<typeof schemas.Job>, 'results'> {
   const end = job.finishedAt ?? new Date();
   return {
     job_id: job.id,
@@ -32,14 +32,14 @@ export function toJob(job: NamedJob, results?: readonly JobEvent[]): z.infer<typ
     attempts: job.attempts,
     result: job.result,
     error: toStoredError(job.error),
-    ...(results === undefined
-      ? {}
-      : {
-          results: results.map((event) => ({
-            created_datetime: toTime(event.createdAt),
-            kind: event.kind,
-            data: event.data,
-          })),
-        }),
   };
+}
+
+/** What a job has told, one after the other as it is read. */
+export async function* toResults(
+  events: AsyncIterable<JobEvent>,
+): AsyncGenerator<z.infer<typeof schemas.JobResult>> {
+  for await (const { id, createdAt, kind, data } of events) {
+    yield { id: String(id), created_datetime: toTime(createdAt), kind, data };
+  }
 }

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
-import { type Access, GLOBAL_SCOPE, isAllowed } from '../../domain/permissions.ts';
 import type { AuthenticatedCaller } from '../../services/authentication.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/jobs.ts';
 import { type StreamPlaces, sendEventStream } from '../event-stream.ts';
 import type { Api } from '../fastify-types.ts';
+import { sendJsonStream } from '../json-stream.ts';
 import { callerOf } from '../plugins/authentication.ts';
-import { toJob } from '../resources/jobs.ts';
-import { Job, JobList } from '../schemas/jobs.ts';
+import { toJob, toResults } from '../resources/jobs.ts';
+import { Job, JobList, JobQuery } from '../schemas/jobs.ts';
 import {
   EventStream,
   flag,
@@ -23,15 +23,12 @@ import { untilGone } from '../settle-job.ts';
 const tags = ['jobs'];
 const config = { permission: { scope: 'authenticated' } } as const;
 
-/**
- * Callers see their own jobs and those of applications that they may read; who may read what all applications share
- * sees all. To cancel takes the same rights for writing.
- */
+/** Who may see and cancel which job is said by `mayDoWithJob`; what may not be seen is not there. */
 export function addJobRoutes(app: Api, context: ServiceContext, places: StreamPlaces): void {
   /** @throws {AppError} `not_found`, also if the caller may not know of it */
   const findVisible = async (caller: AuthenticatedCaller, id: string) => {
     const job = await service.getJob(context, id);
-    if (!may(caller, 'read', job)) throw service.unknownJob(id);
+    if (!service.mayDoWithJob(caller, 'read', job)) throw service.unknownJob(id);
     return job;
   };
 
@@ -51,7 +48,7 @@ export function addJobRoutes(app: Api, context: ServiceContext, places: StreamPl
       const caller = callerOf(request);
       const { active, details } = request.query;
       const { rows, next } = await service.listJobs(context, { active, ...pageOf(request.query) });
-      const visible = rows.filter((job) => may(caller, 'read', job));
+      const visible = rows.filter((job) => service.mayDoWithJob(caller, 'read', job));
       return {
         jobs: details ? visible.map((job) => toJob(job)) : visible.map(({ id }) => id),
         ...(next === null ? {} : { next }),
@@ -66,16 +63,19 @@ export function addJobRoutes(app: Api, context: ServiceContext, places: StreamPl
     schema: {
       summary: 'Show a job',
       tags,
+      description:
+        'The results are sent as they are read, however many there are. `after` leaves out those that are known.',
       params: JobPath,
-      querystring: z.strictObject({
-        results: flag('Also what it has told so far.').default(false),
-      }),
+      querystring: JobQuery,
       response: { 200: Job },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const job = await findVisible(callerOf(request), request.params.job);
-      if (!request.query.results) return toJob(job);
-      return toJob(job, await service.listJobResults(context, job.id));
+      const { results, after = '0' } = request.query;
+      if (!results) return toJob(job);
+      const events = service.readJobResults(context, job.id, BigInt(after));
+      await sendJsonStream(reply, { ...toJob(job), results: toResults(events) });
+      return reply;
     },
   });
 
@@ -119,8 +119,11 @@ export function addJobRoutes(app: Api, context: ServiceContext, places: StreamPl
     },
     handler: async (request, reply) => {
       const caller = callerOf(request);
-      const { id } = await findVisible(caller, request.params.job);
-      if (!may(caller, 'write', await service.getJob(context, id))) throw notYours(id);
+      const asked = await service.getJob(context, request.params.job);
+      const { id } = asked;
+      if (!service.mayDoWithJob(caller, 'write', asked)) {
+        throw service.mayDoWithJob(caller, 'read', asked) ? notYours(id) : service.unknownJob(id);
+      }
       const job = await service.cancelJob(context, caller, id);
       reply.code(202).header('location', `/job/${id}`);
       if (request.query.wait === undefined) return toJob(job);
@@ -133,15 +136,9 @@ export function addJobRoutes(app: Api, context: ServiceContext, places: StreamPl
   });
 }
 
-function may(caller: AuthenticatedCaller, access: Access, job: service.NamedJob): boolean {
-  const { permissions } = caller;
-  if (job.username === caller.username || isAllowed(permissions, GLOBAL_SCOPE, access)) return true;
-  return job.applicationName !== null && isAllowed(permissions, job.applicationName, access);
-}
-
 function notYours(id: string): AppError {
   return new AppError(
     'forbidden',
-    `You may see job ${id} but not cancel it; ask who started it, or an administrator.`,
+    `You may see job ${id} but not cancel it, which takes the permission to write its application or \`_global\`; ask an administrator.`,
   );
 }

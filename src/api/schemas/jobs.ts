@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { createdTime, next, StoredError, timeOrNull } from './common.ts';
+import { eventId, flag } from './parameters.ts';
 
 const JobStatus = z
   .enum(['queued', 'running', 'succeeded', 'failed', 'cancelled'])
@@ -8,6 +9,18 @@ const JobStatus = z
 const result = z
   .unknown()
   .meta({ description: 'What the job has found or made; only once it has succeeded.' });
+
+export const JobQuery = z
+  .strictObject({
+    results: flag('Also what it has told so far.').default(false),
+    after: eventId(
+      'With `results`: the id of the last result that is known; only later ones are sent.',
+    ),
+  })
+  .refine(({ results, after }) => results || after === undefined, {
+    path: ['after'],
+    error: 'goes with `results=true`',
+  });
 
 /** A job as it stands in the reply of the request that started it. */
 export const JobSummary = z
@@ -18,6 +31,14 @@ export const JobSummary = z
     result: result.optional(),
   })
   .meta({ id: 'JobSummary', description: 'The job that does the work.' });
+
+/** Something that a job has told. */
+export const JobResult = z.object({
+  id: z.string().meta({ description: 'Number of the event, as event streams give it.' }),
+  created_datetime: createdTime,
+  kind: z.string().meta({ description: 'What kind of event it is.' }),
+  data: z.unknown().meta({ description: 'What happened.' }),
+});
 
 export const Job = z
   .object({
@@ -40,13 +61,7 @@ export const Job = z
     result,
     error: StoredError,
     results: z
-      .array(
-        z.object({
-          created_datetime: createdTime,
-          kind: z.string().meta({ description: 'What kind of event it is.' }),
-          data: z.unknown().meta({ description: 'What happened.' }),
-        }),
-      )
+      .array(JobResult)
       .optional()
       .meta({ description: 'What it has told so far, in order; with `results=true`.' }),
   })
