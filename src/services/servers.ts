@@ -1,4 +1,6 @@
+import { getOrAdd } from '../domain/get-or-add.ts';
 import { parseName } from '../domain/names.ts';
+import { GLOBAL_SCOPE, isAllowed } from '../domain/permissions.ts';
 import type { Attributes } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import { listServerInstallations, type ServerInstallation } from '../store/installations.ts';
@@ -6,6 +8,7 @@ import type { Page } from '../store/paging.ts';
 import * as store from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
+import { requireVisibleServer, visibleServers } from './authorization.ts';
 import { type Deleted, deleteWithNeeds } from './cascade.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { describeServer } from './descriptions.ts';
@@ -16,6 +19,12 @@ import { type ConnectionInput, resolveConnection } from './server-connections.ts
 export type Server = store.ServerRow;
 export interface ServerDetails extends Server {
   readonly gitdeploys: readonly ServerInstallation[];
+}
+
+/** A server as somebody may see it. */
+export interface ShownServer extends Server {
+  /** Whether more than its kind is shown of how it is reached: keypairs and jump hosts belong to `_global`. */
+  readonly isConnectionShown: boolean;
 }
 
 export interface NewServer {
@@ -31,17 +40,76 @@ export interface ServerChanges extends Partial<Omit<NewServer, 'name'>> {
   readonly hostKey?: string | null | undefined;
 }
 
-export async function listServers(context: ServiceContext, page: Page): Promise<PageOf<Server>> {
-  return toPage(await store.listServers(context.database.db, page), page.limit, (s) => s.name);
+/** The servers that the caller may look at. */
+export async function listServers(
+  context: ServiceContext,
+  caller: AuthenticatedCaller,
+  page: Page,
+): Promise<PageOf<ShownServer>> {
+  const { db } = context.database;
+  const names = (await listVisiblePlaces(db, caller))
+    .map(({ name }) => name)
+    .filter((name) => page.after === undefined || name > page.after);
+  const { rows, next } = toPage(names, page.limit, (name) => name);
+  const servers = new Map((await store.findServersByName(db, rows)).map((s) => [s.name, s]));
+  return {
+    // One that was deleted in between is left out.
+    rows: rows.flatMap((name) => servers.get(name) ?? []).map((s) => shownTo(caller, s)),
+    next,
+  };
 }
 
-/** Environments with their servers, both sorted by name. */
-export async function listEnvironments(context: ServiceContext): Promise<Record<string, string[]>> {
+/** The environments of the servers that the caller may look at, with these servers, both sorted by name. */
+export async function listEnvironments(
+  context: ServiceContext,
+  caller: AuthenticatedCaller,
+): Promise<Record<string, string[]>> {
   const byEnvironment = new Map<string, string[]>();
-  for (const { name, environment } of await store.listServerPlaces(context.database.db)) {
-    byEnvironment.set(environment, [...(byEnvironment.get(environment) ?? []), name]);
+  for (const { name, environment } of await listVisiblePlaces(context.database.db, caller)) {
+    getOrAdd(byEnvironment, environment, () => []).push(name);
   }
   return Object.fromEntries([...byEnvironment].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/**
+ * A server as somebody may see it.
+ * @throws {AppError} `forbidden`, whether there is such a server or not; `not_found`
+ */
+export async function showServer(
+  context: ServiceContext,
+  caller: AuthenticatedCaller,
+  name: string,
+): Promise<ShownServer & Pick<ServerDetails, 'gitdeploys'>> {
+  requireVisibleServer(caller, name);
+  const { db } = context.database;
+  const server = await found(await store.findServer(db, name), {
+    kind: 'server',
+    name,
+    names: () => listVisiblePlaces(db, caller),
+  });
+  const gitdeploys = await listServerInstallations(db, server.id);
+  return {
+    ...shownTo(caller, server),
+    gitdeploys: mayReadGlobal(caller)
+      ? gitdeploys
+      : gitdeploys.filter((g) => isAllowed(caller.permissions, g.application, 'read')),
+  };
+}
+
+async function listVisiblePlaces(
+  db: Db,
+  caller: AuthenticatedCaller,
+): Promise<{ name: string; environment: string }[]> {
+  const isVisible = visibleServers(caller);
+  return (await store.listServerPlaces(db)).filter(({ name }) => isVisible(name));
+}
+
+function shownTo(caller: AuthenticatedCaller, server: Server): ShownServer {
+  return { ...server, isConnectionShown: mayReadGlobal(caller) };
+}
+
+function mayReadGlobal({ permissions }: AuthenticatedCaller): boolean {
+  return isAllowed(permissions, GLOBAL_SCOPE, 'read');
 }
 
 /** @throws {AppError} `not_found` */

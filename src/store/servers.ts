@@ -6,7 +6,6 @@ import type { Attributes } from './builds.ts';
 import { type Db, insertUnique } from './database.ts';
 import type { Keypair, Prisma, Server } from './generated/client.ts';
 import { fromJson, toJson } from './json.ts';
-import { byName, type Page } from './paging.ts';
 
 type Row = Server & { keypair: Keypair | null; jumpServer: { name: string } | null };
 export type ServerRow = Omit<Row, 'connection' | 'facts'> & {
@@ -32,13 +31,13 @@ const parsed = (row: Row): ServerRow => ({
 });
 const include = { keypair: true, jumpServer: { select: { name: true } } } as const;
 
-export async function listServers(db: Db, page: Page): Promise<ServerRow[]> {
-  return (await db.server.findMany({ ...byName(page), include })).map(parsed);
-}
-
 export async function findServer(db: Db, name: string): Promise<ServerRow | null> {
   const row = await db.server.findUnique({ where: { name }, include });
   return row === null ? null : parsed(row);
+}
+
+export async function findServersByName(db: Db, names: readonly string[]): Promise<ServerRow[]> {
+  return (await db.server.findMany({ where: { name: { in: [...names] } }, include })).map(parsed);
 }
 
 export async function findServersById(db: Db, ids: readonly string[]): Promise<ServerRow[]> {

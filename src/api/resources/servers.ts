@@ -1,13 +1,18 @@
 import type { z } from 'zod';
 import { describeServer } from '../../services/descriptions.ts';
-import type { Server, ServerDetails } from '../../services/servers.ts';
+import type { Server, ServerDetails, ShownServer } from '../../services/servers.ts';
 import type * as schemas from '../schemas/servers.ts';
 import { toAttributes } from './json.ts';
 import { toTime, toTimeOrNull } from './time.ts';
 
-export function toServer(server: Server): z.infer<typeof schemas.Server> {
+/** @param server with `isConnectionShown: false` as those see it who may not read what applications share */
+export function toServer(
+  server: Server & Partial<Pick<ShownServer, 'isConnectionShown'>>,
+): z.infer<typeof schemas.Server> {
+  const { connection, ...described } = describeServer(server);
   return {
-    ...describeServer(server),
+    ...described,
+    connection: server.isConnectionShown === false ? { kind: connection.kind } : connection,
     attributes: toAttributes(server.attributes),
     facts: server.facts,
     checked_at: toTimeOrNull(server.checkedAt),
@@ -15,7 +20,9 @@ export function toServer(server: Server): z.infer<typeof schemas.Server> {
   };
 }
 
-export function toServerDetails(server: ServerDetails): z.infer<typeof schemas.ServerDetails> {
+export function toServerDetails(
+  server: ServerDetails & Partial<Pick<ShownServer, 'isConnectionShown'>>,
+): z.infer<typeof schemas.ServerDetails> {
   return {
     ...toServer(server),
     gitdeploys: server.gitdeploys.map(({ observedAt, ...installation }) => ({

@@ -20,14 +20,15 @@ import {
 import { settleJob } from '../settle-job.ts';
 
 const tags = ['servers'];
-const read = { permission: { scope: 'global', access: 'read' } } as const;
+/** Everybody may look at the servers that they may deploy to, who may read `_global` at all. */
+const visible = { permission: { scope: 'authenticated' } } as const;
 const write = { permission: { scope: 'global', access: 'write' } } as const;
 
 export function addServerRoutes(app: Api, context: ServiceContext): void {
   app.route({
     method: 'GET',
     url: '/server',
-    config: read,
+    config: visible,
     schema: {
       summary: 'List servers',
       tags,
@@ -35,9 +36,15 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
       response: { 200: ServerList },
     },
     handler: async (request) => {
-      const { rows, next } = await service.listServers(context, pageOf(request.query));
+      const { rows, next } = await service.listServers(
+        context,
+        callerOf(request),
+        pageOf(request.query),
+      );
       return {
-        servers: request.query.details ? rows.map(toServer) : rows.map(({ name }) => name),
+        servers: request.query.details
+          ? rows.map((row) => toServer(row))
+          : rows.map(({ name }) => name),
         ...(next === null ? {} : { next }),
       };
     },
@@ -46,13 +53,15 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
   app.route({
     method: 'GET',
     url: '/server/environments',
-    config: read,
+    config: visible,
     schema: {
       summary: 'List environments with their servers',
       tags,
       response: { 200: EnvironmentList },
     },
-    handler: async () => ({ environments: await service.listEnvironments(context) }),
+    handler: async (request) => ({
+      environments: await service.listEnvironments(context, callerOf(request)),
+    }),
   });
 
   app.route({
@@ -81,7 +90,7 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
   app.route({
     method: 'GET',
     url: '/server/:server',
-    config: read,
+    config: visible,
     schema: {
       summary: 'Show a server and what is initialized on it',
       tags,
@@ -89,7 +98,7 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
       response: { 200: ServerDetails },
     },
     handler: async (request) =>
-      toServerDetails(await service.getServer(context, request.params.server)),
+      toServerDetails(await service.showServer(context, callerOf(request), request.params.server)),
   });
 
   app.route({
