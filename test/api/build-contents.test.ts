@@ -64,6 +64,45 @@ async function storeBuild(name: string, entries: readonly TarEntry[]): Promise<v
   await finishStoringBuild(database.db, row.id, [{ name: 'master', ...master }]);
 }
 
+describe('the packages of a build', () => {
+  it('are listed by name, or with what is in them', async () => {
+    const names = await api.call('GET', `${A}/builds/one/packages`);
+    expect(names).toMatchObject({ status: 200 });
+    expect(names.body).toEqual({ application: 'shop', build_name: 'one', packages: ['master'] });
+    const { packages } = (await api.call('GET', `${A}/builds/one`)).body;
+    const details = await api.call('GET', `${A}/builds/one/packages?details=true`);
+    expect(details.body.packages).toEqual([{ name: 'master', ...packages.master }]);
+    expect((await api.call('GET', `${A}/builds/empty/packages`)).body.packages).toEqual([]);
+    expect((await api.call('GET', `${A}/builds/none/packages`)).status).toBe(404);
+    expect((await api.call('GET', `${A}/builds/one/packages?detail=true`)).status).toBe(400);
+  });
+
+  it('come page by page', async () => {
+    await api.call('PUT', `${A}/builds?build_name=three`);
+    const { db } = api.services.database;
+    const { id: buildId } = await db.build.findFirstOrThrow({ where: { name: 'three' } });
+    const tree = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
+    await db.package.createMany({
+      data: ['master', 'Web', 'api', 'web'].map((name) => ({
+        buildId,
+        name,
+        tree,
+        fileCount: 0,
+        sizeBytes: 0,
+      })),
+    });
+    const page = async (query: string) =>
+      (await api.call('GET', `${A}/builds/three/packages?${query}`)).body;
+    expect(await page('limit=3')).toMatchObject({
+      packages: ['Web', 'api', 'master'],
+      next: 'master',
+    });
+    const last = await page('limit=3&after=master');
+    expect(last.packages).toEqual(['web']);
+    expect(last).not.toHaveProperty('next');
+  });
+});
+
 const ONE = [
   { path: 'bin/old', mode: '100644', bytes: 3 },
   { path: 'bin/run', mode: '100755', bytes: 10 },

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { PackageFile, PackagePreview } from '../../services/build-contents.ts';
+import type { Package, PackageFile, PackagePreview } from '../../services/build-contents.ts';
 import type { Build } from '../../services/builds.ts';
 import type * as schemas from '../schemas/builds.ts';
 import { toAttributes, toStoredError } from './json.ts';
@@ -11,12 +11,7 @@ export function toBuild(application: string, build: Build): z.infer<typeof schem
     build_name: build.name,
     attributes: toAttributes(build.attributes),
     state: build.state,
-    packages: Object.fromEntries(
-      build.packages.map(({ name, fileCount, sizeBytes, tree }) => [
-        name,
-        { files: fileCount, bytes: Number(sizeBytes), tree },
-      ]),
-    ),
+    packages: Object.fromEntries(build.packages.map((each) => [each.name, toPackage(each)])),
     size_bytes: build.sizeBytes === null ? null : Number(build.sizeBytes),
     sha256: build.sha256,
     file_type: build.fileType,
@@ -24,6 +19,14 @@ export function toBuild(application: string, build: Build): z.infer<typeof schem
     stored_datetime: toTimeOrNull(build.storedAt),
     error: toStoredError(build.error),
   };
+}
+
+export function toPackage({
+  fileCount,
+  sizeBytes,
+  tree,
+}: Package): z.infer<typeof schemas.Package> {
+  return { files: fileCount, bytes: Number(sizeBytes), tree };
 }
 
 export function toPackageFile({

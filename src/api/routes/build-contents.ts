@@ -2,15 +2,53 @@ import * as service from '../../services/build-contents.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import type { Api } from '../fastify-types.ts';
 import { sendJsonStream } from '../json-stream.ts';
-import { toPackageFile, toPackagePreview } from '../resources/builds.ts';
-import { BuildDiff, DiffQuery, FileListQuery, PackageFileList } from '../schemas/builds.ts';
+import { toPackage, toPackageFile, toPackagePreview } from '../resources/builds.ts';
+import {
+  BuildDiff,
+  DiffQuery,
+  FileListQuery,
+  PackageFileList,
+  PackageList,
+} from '../schemas/builds.ts';
 import { PackageMapPreview, PreviewQuery } from '../schemas/package-maps.ts';
-import { BuildPath, PackageMapPath, PackagePath } from '../schemas/parameters.ts';
+import {
+  BuildPath,
+  ListQuery,
+  PackageMapPath,
+  PackagePath,
+  pageOf,
+} from '../schemas/parameters.ts';
 
 const read = { permission: { scope: 'application', access: 'read' } } as const;
 
 /** What is in a build, and what would be in its packages: lists that may be long, so they are sent as they are read. */
 export function addBuildContentRoutes(app: Api, context: ServiceContext): void {
+  app.route({
+    method: 'GET',
+    url: '/app/:application/builds/:build/packages',
+    config: read,
+    schema: {
+      summary: 'List the packages of a build; `master` is the whole build',
+      tags: ['builds'],
+      params: BuildPath,
+      querystring: ListQuery,
+      response: { 200: PackageList },
+    },
+    handler: async (request) => {
+      const { application, build } = request.params;
+      const page = { build, ...pageOf(request.query) };
+      const { rows, next } = await service.listPackages(context, application, page);
+      return {
+        application,
+        build_name: build,
+        packages: request.query.details
+          ? rows.map((row) => ({ name: row.name, ...toPackage(row) }))
+          : rows.map(({ name }) => name),
+        ...(next === null ? {} : { next }),
+      };
+    },
+  });
+
   app.route({
     method: 'GET',
     url: '/app/:application/builds/:build/packages/:package/files',

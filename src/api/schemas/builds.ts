@@ -40,7 +40,7 @@ export const DownloadQuery = z.strictObject({
   file_type: oneOf(['zip', 'tar.gz'], 'What kind of archive to make.').default('tar.gz'),
 });
 
-const Package = z
+export const Package = z
   .object({
     files: z.number().int().meta({ description: 'How many files it has.' }),
     bytes: z.number().meta({ description: 'How many bytes they have together.' }),
@@ -78,6 +78,20 @@ export const UploadedBuild = Build.extend({ job: JobSummary }).meta({
   id: 'UploadedBuild',
   description: 'A build and the job that stores it.',
 });
+
+export const PackageList = z
+  .object({
+    application: applicationName,
+    build_name: z.string().meta({ description: 'The build they are of.' }),
+    packages: listing(
+      Package.extend({ name: z.string().meta({ description: 'Name of the package.' }) }).meta({
+        id: 'NamedPackage',
+        description: 'A package of a build, with its name.',
+      }),
+    ),
+    next,
+  })
+  .meta({ id: 'PackageList', description: 'The packages of a build; none until it is stored.' });
 
 export const FileListQuery = z.strictObject({
   limit,
