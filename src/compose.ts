@@ -132,6 +132,7 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
         leaseSeconds: config.jobLeaseSeconds,
         listener,
         retentionDays: config.jobRetentionDays,
+        auditRetentionDays: config.auditRetentionDays,
         onJobEnded: metrics.jobEnded,
       });
       worker = started;

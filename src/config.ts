@@ -66,6 +66,8 @@ const Settings = z.object({
   MUSTER_SSH_CONNECT_TIMEOUT_MS: count(10_000, 100, 600_000),
   MUSTER_STEP_TIMEOUT_MS: count(900_000, 1000, 86_400_000),
   MUSTER_JOB_RETENTION_DAYS: count(90, 1, 36_500),
+  MUSTER_AUDIT_RETENTION_DAYS: count(0, 0, 36_500),
+  MUSTER_TOKENS_PER_USER: count(100, 1, 100_000),
   MUSTER_EVENT_STREAMS: count(1000, 1, 100_000),
   MUSTER_OBSERVE_INTERVAL_SECONDS: count(300, 0, 86_400),
 });
@@ -96,6 +98,10 @@ export interface Config {
   readonly databaseConnections: number;
   /** After so many days jobs that are over, and what deployments have printed, are deleted. */
   readonly jobRetentionDays: number;
+  /** After so many days events of the audit are deleted; 0: never. */
+  readonly auditRetentionDays: number;
+  /** Tokens of one user that have not expired, beside those of the machine's configuration. */
+  readonly maxTokensPerUser: number;
   /** Live streams that one process sends at once. */
   readonly maxEventStreams: number;
   readonly sshConnectTimeoutMs: number;
@@ -159,6 +165,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     workerMetricsPort: s.MUSTER_WORKER_METRICS_PORT === 0 ? null : s.MUSTER_WORKER_METRICS_PORT,
     databaseConnections: s.MUSTER_DATABASE_CONNECTIONS,
     jobRetentionDays: s.MUSTER_JOB_RETENTION_DAYS,
+    auditRetentionDays: s.MUSTER_AUDIT_RETENTION_DAYS,
+    maxTokensPerUser: s.MUSTER_TOKENS_PER_USER,
     maxEventStreams: s.MUSTER_EVENT_STREAMS,
     sshConnectTimeoutMs: s.MUSTER_SSH_CONNECT_TIMEOUT_MS,
     stepTimeoutMs: s.MUSTER_STEP_TIMEOUT_MS,

@@ -49,6 +49,8 @@ export interface WorkerOptions {
   readonly leaseSeconds?: number;
   /** After how many days jobs that are over, and the output of deployments, are deleted. Default never. */
   readonly retentionDays?: number;
+  /** After how many days events of the audit are deleted, where jobs are; 0 is never. Default 0. */
+  readonly auditRetentionDays?: number;
   /** Told of every job that came to its end here; `seconds` are from its first start. */
   readonly onJobEnded?: (job: {
     readonly kind: string;
@@ -129,7 +131,12 @@ export function startWorker(options: WorkerOptions): Worker {
   const tidying =
     options.retentionDays === undefined
       ? Promise.resolve()
-      : keepTidy(database, { days: options.retentionDays, log, signal: draining.signal });
+      : keepTidy(database, {
+          days: options.retentionDays,
+          auditDays: options.auditRetentionDays ?? 0,
+          log,
+          signal: draining.signal,
+        });
 
   queue.process(take, { concurrency });
   log.info({ worker: name, concurrency }, 'worker started');

@@ -1,6 +1,8 @@
+import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 import { parseName } from '../domain/names.ts';
 import { mayAdminister } from '../domain/permissions.ts';
+import type { Db } from '../store/database.ts';
 import * as store from '../store/users.ts';
 import { NOBODY, recordAudit, recordRefusal } from './audit.ts';
 import {
@@ -36,7 +38,8 @@ const DEFAULT_NAME = 'login';
  * Makes a token for whoever knows a user's password. Says the same, after the same time, for a wrong password,
  * an unknown user and a user without password.
  * @returns the token itself, which is nowhere else and can be shown only now
- * @throws {AppError} `unauthenticated`, `too_many_requests`; `invalid_input` for the name
+ * @throws {AppError} `unauthenticated`, `too_many_requests`; `invalid_input` for the name; `conflict` if the user has
+ *   as many tokens as the settings allow
  */
 export async function logIn(
   context: ServiceContext,
@@ -60,7 +63,7 @@ export async function logIn(
   const row = await database.transaction(async (tx) => {
     // Had the password been changed meanwhile, this token would outlive those that the change has ended.
     if ((await store.lockUser(tx, user.id)) !== user.passwordHash) throw wrongLogin();
-    await store.deleteExpiredTokens(tx);
+    await requireRoom(tx, user, context.config.maxTokensPerUser);
     const made = await store.insertToken(tx, {
       userId: user.id,
       name,
@@ -83,6 +86,32 @@ export async function logIn(
   return { token, username: user.username, row };
 }
 
+/** Who takes a new token for every run of a script would otherwise fill the database with what nobody will end. */
+async function requireRoom(
+  tx: Db,
+  { id, username }: store.UserRow,
+  maxTokens: number,
+): Promise<void> {
+  const count = await store.countTokens(tx, id, OPERATOR_TOKEN_NAMES);
+  if (count < maxTokens) return;
+  throw new AppError(
+    'conflict',
+    `User \`${username}\` has ${counted(count, 'token')}, and no more than ${maxTokens} may be in use at once; end those that are not needed (DELETE /global/tokens/{id}), or have an administrator set a new password, which ends all of them. Give \`expires_in\` to have tokens end by themselves.`,
+    { details: { username, tokens: count, limit: maxTokens } },
+  );
+}
+
+/** One of the caller's own tokens. @throws {AppError} `not_found` */
+export async function getToken(
+  context: ServiceContext,
+  caller: AuthenticatedCaller,
+  id: string,
+): Promise<Token> {
+  const token = await store.findTokenById(context.database.db, id);
+  if (token === null || token.userId !== caller.userId) throw unknownToken(id);
+  return token;
+}
+
 /** The caller's own tokens, newest first. */
 export async function listTokens(
   context: ServiceContext,
@@ -102,7 +131,7 @@ export async function deleteToken(
   caller: AuthenticatedCaller,
   id: string,
 ): Promise<void> {
-  await context.database.transaction(async (tx) => {
+  const name = await context.database.transaction(async (tx) => {
     const token = await store.findTokenById(tx, id);
     const isTheirs = token?.userId === caller.userId || mayAdminister(caller.permissions);
     if (token === null || !isTheirs || !(await store.deleteToken(tx, id))) throw unknownToken(id);
@@ -112,8 +141,9 @@ export async function deleteToken(
       subject: id,
       before: describeToken(token, token.user.username),
     });
-    if (token.name === FILE_TOKEN_NAME) await removeAdminTokenFile(context.config);
+    return token.name;
   });
+  if (name === FILE_TOKEN_NAME) await removeAdminTokenFile(context);
 }
 
 function parseTokenName(name: string): string {

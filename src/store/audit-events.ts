@@ -63,6 +63,19 @@ export function listAuditEvents(
   });
 }
 
+/**
+ * Deletes those of the `limit` first events that are from before `before`: ids grow with time, so it is never looked
+ * through the whole audit. @returns how many; fewer than `limit` when no older ones are left
+ */
+export function deleteOldAuditEvents(
+  db: Db,
+  old: { readonly before: Date; readonly limit: number },
+): Promise<number> {
+  return db.$executeRaw`
+    delete from audit_events
+     where id in (select id from audit_events order by id limit ${old.limit}) and at < ${old.before}`;
+}
+
 function byAction(action: string): string | { startsWith: string } {
   return action.endsWith('.*') ? { startsWith: action.slice(0, -1) } : action;
 }

@@ -35,12 +35,12 @@ export async function lockUsers(tx: Db): Promise<void> {
 }
 
 /**
- * Keeps a user from being changed or deleted until the transaction ends.
+ * Keeps a user from being changed, deleted or given tokens by a login until the transaction ends.
  * @returns the password hash as it is now; null if the user is gone or has none
  */
 export async function lockUser(tx: Db, id: string): Promise<string | null> {
   const [row] = await tx.$queryRaw<{ password_hash: string | null }[]>`
-    select password_hash from users where id = ${id}::uuid for share`;
+    select password_hash from users where id = ${id}::uuid for no key update`;
   return row?.password_hash ?? null;
 }
 
@@ -120,6 +120,11 @@ export function listTokens(
   });
 }
 
+/** How many tokens a user has that have not expired, but for those of some names. */
+export function countTokens(db: Db, userId: string, butNamed: readonly string[]): Promise<number> {
+  return db.token.count({ where: { userId, name: { notIn: [...butNamed] }, ...unexpired() } });
+}
+
 /** The tokens of a user with a given name. */
 export function listTokensNamed(db: Db, userId: string, name: string): Promise<TokenRow[]> {
   return db.token.findMany({ where: { userId, name } });
@@ -166,7 +171,8 @@ export async function deleteTokensOf(
   return count;
 }
 
-/** Forgets all tokens whose time is over. */
-export async function deleteExpiredTokens(db: Db): Promise<void> {
-  await db.token.deleteMany({ where: { expiresAt: { lt: new Date() } } });
+/** Forgets up to `limit` tokens whose time is over. @returns how many */
+export function deleteExpiredTokens(db: Db, limit: number): Promise<number> {
+  return db.$executeRaw`
+    delete from tokens where id in (select id from tokens where expires_at < now() limit ${limit})`;
 }

@@ -33,6 +33,12 @@ describe('a login', () => {
       expires_datetime: null,
     });
     expect(reply.headers['cache-control']).toBe('no-store');
+    expect(reply.headers['location']).toBe(`/global/tokens/${reply.body.id}`);
+    const { token, username: _, ...shown } = reply.body;
+    const own = await api.call('GET', `/global/tokens/${shown.id}`, { headers: bearer(token) });
+    expect(own.body).toEqual({ ...shown, current: true });
+    const others = await api.call('GET', `/global/tokens/${shown.id}`);
+    expect(others.status).toBe(404);
     const used = await api.call('GET', '/global/tokens', { headers: bearer(reply.body.token) });
     expect(used.status).toBe(200);
     expect(used.text).not.toContain(reply.body.token);
@@ -99,6 +105,49 @@ describe('a login', () => {
     ];
     expect([first.status, second.status]).toEqual([201, 201]);
     expect(first.body.token).not.toBe(second.body.token);
+  });
+});
+
+describe('the number of tokens of a user', () => {
+  let few: TestApi;
+  beforeAll(async () => {
+    few = await startTestApi({ settings: { MUSTER_TOKENS_PER_USER: '3' } });
+    // Logs in: the first of three.
+    await addPerson(few, 'carol');
+  });
+  afterAll(() => few.close());
+  const logInAs = (username: string, more: object = {}): Promise<Answer> =>
+    few.call('POST', '/global/tokens', {
+      body: { username, password: PASSWORD, ...more },
+      headers: { authorization: '' },
+    });
+
+  it('is bounded, also when many log in at once; what has ended does not count', async () => {
+    const replies = await Promise.all(Array.from({ length: 5 }, () => logInAs('carol')));
+    const refused = replies.filter(({ status }) => status !== 201);
+    expect(refused.map(({ status }) => status)).toEqual([409, 409, 409]);
+    expect(refused[0]?.body.error).toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('User `carol` has 3 tokens, and no more than 3'),
+      details: { username: 'carol', tokens: 3, limit: 3 },
+    });
+    const made = replies.find(({ status }) => status === 201);
+    expect(
+      await few.call('DELETE', `/global/tokens/${made?.body.id}`, {
+        headers: bearer(made?.body.token),
+      }),
+    ).toMatchObject({ status: 200 });
+    const { id } = (await logInAs('carol', { expires_in: 3600 })).body;
+    expect((await logInAs('carol')).status).toBe(409);
+    const { db } = few.services.database;
+    await db.token.update({ where: { id }, data: { expiresAt: new Date(Date.now() - 1000) } });
+    expect((await logInAs('carol')).status).toBe(201);
+  });
+
+  it("is each user's own, and says nothing to who does not know the password", async () => {
+    expect((await logInAs('carol', { password: 'wrong password' })).status).toBe(401);
+    await addPerson(few, 'dora');
+    expect((await logInAs('dora')).status).toBe(201);
   });
 });
 

@@ -6,7 +6,7 @@ import { callerOf } from '../plugins/authentication.ts';
 import { toCreatedToken, toToken } from '../resources/tokens.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import { DeleteQuery, HistoryQuery, pageOf } from '../schemas/parameters.ts';
-import { CreatedToken, CreateTokenBody, TokenList, TokenPath } from '../schemas/tokens.ts';
+import { CreatedToken, CreateTokenBody, Token, TokenList, TokenPath } from '../schemas/tokens.ts';
 
 const tags = ['tokens'];
 const own = { permission: { scope: 'authenticated' } } as const;
@@ -22,7 +22,7 @@ export function addTokenRoutes(app: Api, context: ServiceContext): void {
     schema: {
       summary: 'Log in: make a token by username and password',
       description:
-        'The token is shown only now. Wrong logins are limited for each username and each address: 429 with `Retry-After`. An `Idempotency-Key` has no effect here, as the reply is not kept.',
+        'The token is shown only now. Wrong logins are limited for each username and each address: 429 with `Retry-After`. An `Idempotency-Key` has no effect here, as the reply is not kept. A user may have so many tokens at once as the setting MUSTER_TOKENS_PER_USER says, those that have expired not counted: 409 beyond.',
       tags,
       body: CreateTokenBody,
       response: { 201: CreatedToken },
@@ -35,7 +35,10 @@ export function addTokenRoutes(app: Api, context: ServiceContext): void {
         { guard, origin },
         { ...login, expiresInSeconds },
       );
-      return reply.code(201).send(toCreatedToken(created));
+      return reply
+        .code(201)
+        .header('location', `/global/tokens/${created.row.id}`)
+        .send(toCreatedToken(created));
     },
   });
 
@@ -57,6 +60,23 @@ export function addTokenRoutes(app: Api, context: ServiceContext): void {
         tokens: rows.map((row) => toToken(row, caller.tokenId)),
         ...(next === null ? {} : { next }),
       };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/global/tokens/:token',
+    config: own,
+    schema: {
+      summary: "Show one of the caller's own tokens, without its secret",
+      tags,
+      params: TokenPath,
+      response: { 200: Token },
+    },
+    handler: async (request) => {
+      const caller = callerOf(request);
+      const token = await service.getToken(context, caller, request.params.token);
+      return toToken(token, caller.tokenId);
     },
   });
 

@@ -8,7 +8,8 @@ const { apps, actions, servers } = StoredPermissions.shape;
 
 const APPS =
   'Application glob → `read`, `write`, `read/write`, or an empty string, which denies. The longest matching glob decides. `_global` is what belongs to no application; no glob matches it.';
-const ACTIONS = 'Application glob → action glob → `execute`.';
+const ACTIONS =
+  'Application glob → action glob → `execute`. Kept and shown, and decides nothing: Muster offers no actions that are executed by themselves. What prepull and postpull run is run by whoever may deploy.';
 const SERVERS = 'Globs of the servers that may be deployed to and initialized on.';
 
 /** What is left out gives nothing. */
@@ -78,7 +79,8 @@ export const EffectivePermissions = z
       })
       .meta({ description: 'The applications that there are now, by access.' }),
     actions: z.record(z.string(), z.array(z.string())).meta({
-      description: 'Application → globs of its actions that the user may execute; sorted.',
+      description:
+        'Application → globs of actions that `actions` gives; sorted. It decides nothing by now.',
     }),
     servers: z.array(z.string()).meta({
       description: 'The servers that there are now and that the user may deploy to; sorted.',
