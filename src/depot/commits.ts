@@ -62,6 +62,18 @@ export async function parentOf(
   return parent === undefined ? null : assertObjectId(parent);
 }
 
+/** A commit as git stores it. @throws {AppError} `storage_failed` if there is no such commit */
+export async function contentOf(
+  folder: DepotFolder,
+  applicationId: string,
+  commit: string,
+): Promise<string> {
+  return await runGit(folder.git, {
+    gitDir: repositoryPath(folder, applicationId),
+    args: ['cat-file', 'commit', assertObjectId(commit)],
+  });
+}
+
 /**
  * Keeps a head and all that it grew from alive.
  *

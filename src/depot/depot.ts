@@ -1,6 +1,13 @@
 import type { Readable } from 'node:stream';
 import { type WriteArchiveOptions, writeArchive } from './archives.ts';
-import { type CommitOptions, commitTree, dropHeads, keepHead, parentOf } from './commits.ts';
+import {
+  type CommitOptions,
+  commitTree,
+  contentOf,
+  dropHeads,
+  keepHead,
+  parentOf,
+} from './commits.ts';
 import { assertObjectId } from './git.ts';
 import type { DepotGuard, GuardRequest } from './guard.ts';
 import { type IngestedBuild, type IngestOptions, ingestBuild } from './ingest.ts';
@@ -84,6 +91,8 @@ export interface Depot {
   treeOf(applicationId: string, commit: string): Promise<string>;
   /** The first parent of a commit, or null if it has none. */
   parentOf(applicationId: string, commit: string): Promise<string | null>;
+  /** A commit as git stores it. */
+  contentOf(applicationId: string, commit: string): Promise<string>;
   /** See `dropHeads`. */
   dropHeads(applicationId: string, gitrepoId: string): Promise<void>;
   /** See `listRemoteHeads`. */
@@ -179,6 +188,7 @@ export async function openDepot(o: {
     write: (request, work) => guard.whileWriting(request, (signal) => work(writer, signal)),
     treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
     parentOf: (applicationId, commit) => parentOf(folder, applicationId, commit),
+    contentOf: (applicationId, commit) => contentOf(folder, applicationId, commit),
     async dropHeads(applicationId, gitrepoId) {
       await dropHeads(folder, applicationId, gitrepoId);
       await noteGarbage(folder, applicationId);

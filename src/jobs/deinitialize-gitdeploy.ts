@@ -1,4 +1,5 @@
 import { deinitializeAnswerSchema, deinitializeScript } from '../remote/deinitialize.ts';
+import { deinitializeReleasesScript } from '../remote/releases/deinitialize.ts';
 import { deleteInstallation, findInstallation } from '../store/installations.ts';
 import { runOperation } from '../transport/run-operation.ts';
 import type { JobDependencies } from './dependencies.ts';
@@ -24,7 +25,9 @@ export function deinitializeGitdeployHandler(
             serverId: server.id,
           });
           if (installation === null) return { status: 'not_initialized' };
-          const script = deinitializeScript({
+          const build =
+            gitdeploy.switchMode === 'atomic' ? deinitializeReleasesScript : deinitializeScript;
+          const script = build({
             path: connection.pathOn(gitdeploy.path),
             installationId: installation.id,
           });

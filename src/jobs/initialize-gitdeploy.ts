@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { AppError } from '../domain/errors.ts';
 import { installationId } from '../domain/installation-id.ts';
 import { initializeAnswerSchema, initializeScript } from '../remote/initialize.ts';
+import { initializeReleasesScript } from '../remote/releases/initialize.ts';
 import { findApplicationById } from '../store/applications.ts';
 import type { Db } from '../store/database.ts';
 import { findGitdeploysById, type GitdeployRow } from '../store/gitdeploys.ts';
@@ -40,7 +41,9 @@ export function initializeGitdeployHandler(
           path: gitdeploy.path,
           work: async ({ server, connection, signal }) => {
             const id = installationId(gitdeploy.id, server.id);
-            const script = initializeScript({
+            const build =
+              gitdeploy.switchMode === 'atomic' ? initializeReleasesScript : initializeScript;
+            const script = build({
               path: connection.pathOn(gitdeploy.path),
               branch: gitdeploy.branch,
               commit: head.headCommit,

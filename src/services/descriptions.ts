@@ -19,7 +19,13 @@ export function describeGitrepo(gitrepo: GitrepoRow): Record<string, unknown> {
 /** A gitdeploy as the audit shows it. */
 export function describeGitdeploy(gitdeploy: GitdeployRow): Record<string, unknown> {
   const { name, packageName, path, gitrepo, branch, attributes, options, actions } = gitdeploy;
-  const location = { path, gitrepo: gitrepo.name, default_branch: branch };
+  const { switchMode, keepReleases } = gitdeploy;
+  const location = {
+    path,
+    gitrepo: gitrepo.name,
+    default_branch: branch,
+    ...(switchMode === 'atomic' ? { switch: switchMode, keep_releases: keepReleases } : {}),
+  };
   return { name, package: packageName, location, attributes, options, actions };
 }
 

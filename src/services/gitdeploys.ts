@@ -31,6 +31,8 @@ export interface NewGitdeploy {
     readonly path: string;
     readonly gitrepo: string;
     readonly default_branch: string;
+    readonly switch?: 'in_place' | 'atomic';
+    readonly keep_releases?: number;
   };
   readonly attributes?: Attributes | undefined;
   readonly options?: Partial<GitdeployOptions> | undefined;
@@ -118,12 +120,13 @@ export async function changeGitdeploy(
     const gitdeploy = await requireGitdeploy(tx, application.id, name);
     const location =
       changes.location === undefined
-        ? { path: gitdeploy.path, gitrepoId: gitdeploy.gitrepoId, branch: gitdeploy.branch }
+        ? placeOf(gitdeploy)
         : await readLocation(tx, application.id, changes.location);
     const moves =
       location.path !== gitdeploy.path ||
       location.gitrepoId !== gitdeploy.gitrepoId ||
-      location.branch !== gitdeploy.branch;
+      location.branch !== gitdeploy.branch ||
+      location.switchMode !== gitdeploy.switchMode;
     // What it does is done on its servers by the next deployment, whoever starts that.
     requireServers(caller, serversOf(gitdeploy));
     refuseInUse(`Gitdeploy \`${name}\``, {
@@ -250,18 +253,38 @@ async function chooseServers(
   return all.filter(({ name }) => names.has(name));
 }
 
+/** A location as its row has it. */
+type Place = Pick<
+  store.GitdeployValues,
+  'path' | 'gitrepoId' | 'branch' | 'switchMode' | 'keepReleases'
+>;
+
+const DEFAULT_KEPT_RELEASES = 5;
+
+function placeOf({ path, gitrepoId, branch, switchMode, keepReleases }: Gitdeploy): Place {
+  return { path, gitrepoId, branch, switchMode, keepReleases };
+}
+
 async function readLocation(
   db: Db,
   applicationId: string,
   location: NewGitdeploy['location'],
-): Promise<{ path: string; gitrepoId: string; branch: string }> {
+): Promise<Place> {
   const path = parseDeployPath(location.path);
   const branch = parseBranch(location.default_branch);
   const gitrepo = await named(
     'location.gitrepo',
     requireGitrepo(db, applicationId, location.gitrepo),
   );
-  return { path, branch, gitrepoId: gitrepo.id };
+  const switchMode = location.switch ?? 'in_place';
+  if (switchMode === 'in_place' && location.keep_releases !== undefined) {
+    throw new AppError(
+      'invalid_input',
+      'A switch in place keeps no releases; leave out `keep_releases`, or set `switch` to `atomic`.',
+    );
+  }
+  const keepReleases = location.keep_releases ?? DEFAULT_KEPT_RELEASES;
+  return { path, branch, gitrepoId: gitrepo.id, switchMode, keepReleases };
 }
 
 /** The seed's defaults: local changes win, and white space alone is no conflict. */

@@ -2,7 +2,7 @@ import { AppError } from '../domain/errors.ts';
 import { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-options.ts';
 import type { Attributes } from './builds.ts';
 import { type Db, insertUnique } from './database.ts';
-import type { Gitdeploy, Prisma } from './generated/client.ts';
+import type { Gitdeploy, Prisma, SwitchMode } from './generated/client.ts';
 import { fromJson, toJson } from './json.ts';
 import { byName, type Page } from './paging.ts';
 
@@ -20,6 +20,9 @@ export interface GitdeployValues {
   readonly path: string;
   readonly gitrepoId: string;
   readonly branch: string;
+  readonly switchMode: SwitchMode;
+  /** How many releases an atomic switch leaves on a server. */
+  readonly keepReleases: number;
   readonly attributes: Attributes;
   readonly options: GitdeployOptions;
   readonly actions: GitdeployActions;

@@ -16,6 +16,10 @@ export function toGitdeploy(
       path: gitdeploy.path,
       gitrepo: gitdeploy.gitrepo.name,
       default_branch: gitdeploy.branch,
+      // The seed's own form, where the seed's own way is gone.
+      ...(gitdeploy.switchMode === 'atomic'
+        ? { switch: gitdeploy.switchMode, keep_releases: gitdeploy.keepReleases }
+        : {}),
     },
     attributes: toAttributes(gitdeploy.attributes),
     options: gitdeploy.options,

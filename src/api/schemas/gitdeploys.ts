@@ -5,6 +5,9 @@ import { flag, flagInBody, text, wait } from './parameters.ts';
 
 export const CreateGitdeployQuery = z.strictObject({ name: text('Name of the new gitdeploy.') });
 
+const switchMode = z.enum(['in_place', 'atomic']);
+const MAX_KEPT_RELEASES = 100;
+
 const Location = z
   .strictObject({
     path: z
@@ -12,8 +15,16 @@ const Location = z
       .meta({ description: 'Absolute path of the clone on servers; its parent must exist.' }),
     gitrepo: z.string().meta({ description: 'Name of the gitrepo.' }),
     default_branch: z.string().meta({ description: 'The branch to deploy.' }),
+    switch: switchMode.exactOptional().meta({
+      description:
+        'How a build is switched to: `in_place`, `path` is the clone and local changes are merged; or `atomic`, `path` is a symbolic link that moves to another release in one step, and local changes stay in the release before. Default `in_place`.',
+    }),
+    keep_releases: z.number().int().min(2).max(MAX_KEPT_RELEASES).exactOptional().meta({
+      description:
+        'Only with `atomic`: how many releases stay on a server, the present one among them. Default 5.',
+    }),
   })
-  .meta({ description: 'Where it is deployed.' });
+  .meta({ description: 'Where it is deployed, and how.' });
 
 const Options = z
   .strictObject({
@@ -28,7 +39,10 @@ const Options = z
       .exactOptional()
       .meta({ description: 'Lines as in .gitignore: what is not looked at on servers.' }),
   })
-  .meta({ description: 'How local changes on a server meet what comes.' });
+  .meta({
+    description:
+      'How local changes on a server meet what comes. An atomic switch merges nothing: of these it only heeds `gitignore`, for files that are not kept when their release is removed.',
+  });
 
 const states = z.record(z.string(), z.unknown());
 
@@ -109,6 +123,14 @@ export const Gitdeploy = z
         path: z.string().meta({ description: 'Path of the clone on servers.' }),
         gitrepo: z.string().meta({ description: 'Name of the gitrepo.' }),
         default_branch: z.string().meta({ description: 'The branch that is deployed.' }),
+        switch: switchMode
+          .exactOptional()
+          .meta({ description: 'Only where it is `atomic`; all others switch in place.' }),
+        keep_releases: z
+          .number()
+          .int()
+          .exactOptional()
+          .meta({ description: 'Only with `atomic`: how many releases stay on a server.' }),
       })
       .meta({ description: 'Where it is deployed.' }),
     attributes: Attributes,

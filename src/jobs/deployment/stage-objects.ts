@@ -1,5 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { AppError } from '../../domain/errors.ts';
+import { releasesHome } from '../../remote/releases/layout.ts';
+import { prepareReleaseAnswerSchema, prepareReleaseScript } from '../../remote/releases/prepare.ts';
 import { stageAnswerSchema, stageScript } from '../../remote/stage.ts';
 import type { Connection } from '../../transport/connection.ts';
 import { runOperation } from '../../transport/run-operation.ts';
@@ -9,11 +11,63 @@ import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
 import type { PhaseWork, StepWork } from './deployment-work.ts';
 
-/** Sends to a clone the objects it lacks for `want`, as one pack, thin against what it has. */
+/** A commit whose message is longer than this comes in a pack like any other object; a command must stay short. */
+const MAX_CONTENT_CHARACTERS = 8192;
+
+/** What is brought to which clone. */
+interface StageTarget {
+  readonly work: StepWork;
+  readonly want: string;
+  readonly signal: AbortSignal;
+}
+
+/** Makes a clone ready for its switch: all objects are there, and for an atomic switch the release is checked out. */
 export async function stageObjects(
+  dependencies: JobDependencies,
+  connection: Connection,
+  to: StageTarget,
+): Promise<void> {
+  const path = connection.pathOn(to.work.gitdeploy.path);
+  if (to.work.gitdeploy.switchMode === 'in_place') {
+    await sendPack(dependencies, connection, { ...to, path });
+    return;
+  }
+  if (await prepareRelease(dependencies, connection, to)) return;
+  await sendPack(dependencies, connection, { ...to, path: releasesHome(path) });
+  if (await prepareRelease(dependencies, connection, to)) return;
+  throw new AppError(
+    'clone_damaged',
+    `Objects that commit ${to.want} needs do not stay in ${releasesHome(path)}; initialize it again.`,
+  );
+}
+
+/** Has the release checked out. @returns false if objects are missing for that */
+async function prepareRelease(
   { config, depot }: JobDependencies,
   connection: Connection,
-  to: { work: StepWork; want: string; signal: AbortSignal },
+  { work: { gitdeploy, installation }, want, signal }: StageTarget,
+): Promise<boolean> {
+  const content = await depot.contentOf(gitdeploy.applicationId, want);
+  const script = prepareReleaseScript({
+    path: connection.pathOn(gitdeploy.path),
+    branch: gitdeploy.branch,
+    installationId: installation.id,
+    want,
+    content: content.length > MAX_CONTENT_CHARACTERS ? '' : content,
+    gitignore: gitdeploy.options.gitignore,
+  });
+  const { state } = await runOperation(connection, script, prepareReleaseAnswerSchema, {
+    timeoutMs: config.stepTimeoutMs,
+    signal,
+  });
+  return state !== 'need_objects';
+}
+
+/** Sends to a clone the objects it lacks for `want`, as one pack, thin against what it has. */
+async function sendPack(
+  { config, depot }: JobDependencies,
+  connection: Connection,
+  to: StageTarget & { path: string },
 ): Promise<void> {
   const { gitdeploy, installation } = to.work;
   const send = async (have: string | null): Promise<'staged' | 'present' | 'need_full'> => {
@@ -25,7 +79,7 @@ export async function stageObjects(
     });
     try {
       const script = stageScript({
-        path: connection.pathOn(gitdeploy.path),
+        path: to.path,
         branch: gitdeploy.branch,
         installationId: installation.id,
         want: to.want,

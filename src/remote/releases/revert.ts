@@ -53,6 +53,7 @@ if [ -z "$previous" ] || [ ! -f "$metas/$previous/tree" ]; then
     fail clone_damaged "The release that was at $path before the switch is gone, so the new one was left there."
   previous=$release
 fi
+rm -f "$GIT_DIR/muster-switched"
 state=unchanged words=
 if [ "$foreign" = true ] || [ "$current" != "$previous" ]; then
   shown=

@@ -8,7 +8,7 @@ import { RELEASES_PRELUDE } from './prelude.ts';
 /** Which release is to be shown: that of a commit that `prepareReleaseScript` has made ready. */
 export type SwitchReleaseOptions = Pick<
   SwitchOptions,
-  'path' | 'branch' | 'installationId' | 'target' | 'fence' | 'holder'
+  'path' | 'branch' | 'installationId' | 'target' | 'fence' | 'holder' | 'step'
 >;
 
 /**
@@ -30,12 +30,13 @@ export function switchReleaseScript(options: SwitchReleaseOptions): RemoteScript
       checkCommit(options.target),
       checkFence(options.fence),
       checkLine('holder', options.holder),
+      checkLine('step', options.step ?? '-'),
     ],
   });
 }
 
 const TEXT = String.raw`${CLONE_LOCK_PRELUDE}${RELEASES_PRELUDE}
-path=$1 home=$2 folder=$3 branch=$4 installation=$5 target=$6 fence=$7 holder=$8
+path=$1 home=$2 folder=$3 branch=$4 installation=$5 target=$6 fence=$7 holder=$8 step=$9
 enter_releases "$installation"
 take_lock "$fence" "$holder"
 pass_fence "$fence"
@@ -60,10 +61,24 @@ if [ -n "$previous" ] && [ "$previous" != "$release" ]; then
   [ -z "$line" ] || from=$line
 fi
 
+# What this very step has shown already, before whoever asked for it could hear of it: the same is told again.
+told=$GIT_DIR/muster-switched
+if [ "$step" != - ] && [ "$current" = "$release" ] && [ -f "$told" ]; then
+  IFS=' ' read -r told_step told_release told_previous told_from <"$told"
+  if [ "$told_step" = "$step" ] && [ "$told_release" = "$release" ]; then
+    previous=$told_previous from=$told_from last=
+    [ "$previous" != - ] || previous=
+  fi
+fi
+
 state=switched words=
 if [ "$current" = "$release" ] && [ "$last" = "$release" ] && [ "$deployed" = "$target" ]; then
   state=unchanged
 else
+  noted=$previous
+  [ -n "$noted" ] || noted=-
+  echo "$step $release $noted $from" >"$work/told" && mv -f "$work/told" "$told" ||
+    fail command_failed "$told cannot be written; check the disk." '{}' true
   [ "$current" = "$release" ] || show "$release" ||
     fail command_failed "The link $path cannot be replaced; check the permissions of its folder." '{}' true
   # The history last: until it is written, the next run knows what was shown before.

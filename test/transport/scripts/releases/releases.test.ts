@@ -96,6 +96,7 @@ describe('an atomic switch', () => {
       head: two,
       localCommit: null,
       changedFiles: 3,
+      modified: false,
       kept: [],
       release: { name, previous: before, modified: [], count: 2 },
     });
@@ -261,7 +262,7 @@ describe('looking at an atomic switch', () => {
       deployed: two,
       modified: false,
     };
-    expect(await lab.inspect()).toMatchObject({ ...clean, isBaseEmpty: false, localCommits: 0 });
+    expect(await lab.inspect()).toMatchObject({ ...clean, localCommits: 0 });
     await writeFile(file('untracked'), '');
     expect(await lab.inspect()).toMatchObject(clean);
     await writeFile(file('a'), 'by hand\n');
