@@ -1,15 +1,18 @@
 import type { Drift } from '../domain/census.ts';
 import { AppError } from '../domain/errors.ts';
-import { judgeClone } from '../domain/observation.ts';
+import { type Judgement, judgeClone } from '../domain/observation.ts';
 import {
   type InspectAnswer,
   inspectAnswerSchema,
   inspectScript,
   MAX_INSPECTED,
 } from '../remote/inspect.ts';
+import type { Db } from '../store/database.ts';
+import { NO_HEAD } from '../store/installations.ts';
 import {
   findCommitOrigin,
   listObserved,
+  type Observation,
   type ObservedRow,
   recordObservation,
   recordUnseen,
@@ -113,32 +116,32 @@ async function record(
   row: ObservedRow,
   { clone, answer }: { clone: SeenClone; answer: InspectAnswer },
 ): Promise<Drift | 'busy'> {
-  const { drift, commit } =
+  const seen =
     answer.gitVersion === null
-      ? { drift: 'unknown' as const, commit: row.deployedCommit }
-      : judgeClone({ ...row, installationId: row.id }, clone);
-  const origin = await originOf(db, row, { commit, isEmpty: clone.isBaseEmpty });
-  const recorded = await recordObservation(db, row, { drift, ...origin });
-  return recorded ? drift : 'busy';
+      ? asBefore(row, 'unknown')
+      : await toObservation(db, row, judgeClone({ installationId: row.id, ...row }, clone));
+  const recorded = await recordObservation(db, row, seen);
+  return recorded ? seen.drift : 'busy';
 }
 
-/** What the row should say is deployed. Of a commit that is still the same one, what it says already. */
-async function originOf(
-  db: Parameters<typeof findCommitOrigin>[0],
+function asBefore(row: ObservedRow, drift: Drift): Observation {
+  const { headCommit, deployedCommit: commit, deployedBuildId: buildId, deploymentId } = row;
+  return { drift, head: headCommit === NO_HEAD ? null : headCommit, commit, buildId, deploymentId };
+}
+
+/** What is there now, and whose it is. What is still the same is of the build and deployment that the row says. */
+async function toObservation(
+  db: Db,
   row: ObservedRow,
-  { commit, isEmpty }: { commit: string | null; isEmpty: boolean },
-): Promise<{ commit: string; buildId: string | null; deploymentId: string | null }> {
-  const asBefore = {
-    commit: row.deployedCommit,
-    buildId: row.deployedBuildId,
-    deploymentId: row.deploymentId,
-  };
-  if (commit === null) return { ...asBefore, buildId: null };
-  if (commit === row.deployedCommit && row.deployedBuildId !== null) return asBefore;
-  const origin = await findCommitOrigin(db, { ...row, commit });
-  if (origin !== null) return { commit, ...origin };
-  // The commit that every gitrepo begins with has no files, and is no build.
-  return isEmpty ? { commit, buildId: null, deploymentId: null } : asBefore;
+  { drift, head, base, isKnown }: Judgement,
+): Promise<Observation> {
+  const commit = base ?? row.deployedCommit;
+  const nobodys = { drift, head, commit, buildId: null, deploymentId: null };
+  if (!isKnown) return nobodys;
+  if (commit === row.deployedCommit && row.deployedBuildId !== null) {
+    return { ...asBefore(row, drift), head };
+  }
+  return { ...nobodys, ...(await findCommitOrigin(db, { ...row, commit })) };
 }
 
 function isUnreachable({ code }: AppError): boolean {

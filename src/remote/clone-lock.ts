@@ -80,7 +80,8 @@ git_works_here() {
 # remove_stale_git_locks BRANCH: what git leaves when it is killed makes every later git fail.
 remove_stale_git_locks() {
   for name in index.lock HEAD.lock ORIG_HEAD.lock packed-refs.lock config.lock "refs/heads/$1.lock" \
-    "refs/remotes/origin/$1.lock" refs/muster/deployed.lock; do
+    "refs/remotes/origin/$1.lock" refs/muster/deployed.lock refs/muster/head.lock \
+    refs/muster/head-before.lock; do
     [ -e "$GIT_DIR/$name" ] || continue
     waited=0
     while [ -e "$GIT_DIR/$name" ] && git_works_here; do

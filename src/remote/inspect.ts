@@ -16,8 +16,6 @@ const seenCloneSchema = z.object({
   left: z.string().nullable(),
   /** The newest commit of the gitrepo that is part of HEAD, local commits aside. */
   base: z.string().nullable(),
-  /** Whether that commit has no files. */
-  isBaseEmpty: z.boolean(),
   /** Whether tracked files differ from HEAD, or HEAD's files from those of the commit that Muster switched to last. */
   modified: z.boolean().nullable(),
   /** How many commits, merges aside, were made on the server. */
@@ -113,7 +111,7 @@ enter_release() {
 # inspect_clone PATH BRANCH: what is there, as JSON. A subshell, as each clone has an environment of its own.
 inspect_clone() (
   path=$1
-  installation= head= branch= deployed= left= base= base_is_empty=false modified=null local_commits=
+  installation= head= branch= deployed= left= base= modified=null local_commits=
   if [ ! -e "$path" ] && [ ! -L "$path" ]; then
     state=absent
   elif [ -n "$git_version" ] && installation=$(clone_value "$path" muster.installation) && [ -n "$installation" ]; then
@@ -125,7 +123,6 @@ inspect_clone() (
     deployed=$(git rev-parse -q --verify refs/muster/deployed)
     left=$(git rev-parse -q --verify refs/muster/head) || left=$deployed
     base=$(git merge-base HEAD "refs/remotes/origin/$2" 2>/dev/null)
-    [ -z "$base" ] || [ -n "$(git ls-tree "$base" | sed 1q)" ] || base_is_empty=true
     local_commits=$(git rev-list --count --no-merges HEAD --not --remotes 2>/dev/null)
     # On a copy of the index: the times that a refresh writes down are not this script's business.
     copy=$(mktemp) && cp -p "$GIT_DIR/index" "$copy" 2>/dev/null && {
@@ -142,7 +139,6 @@ inspect_clone() (
     base=$head
     deployed=$(git rev-parse -q --verify refs/muster/deployed)
     left=$deployed
-    [ -n "$(git ls-tree "$base" | sed 1q)" ] || base_is_empty=true
     copy=$(mktemp) && cp -p "$meta/index" "$copy" 2>/dev/null && {
       on_index "$copy" update-index -q --refresh >/dev/null 2>&1
       if on_index "$copy" diff-files --quiet 2>/dev/null; then modified=false; else modified=true; fi
@@ -153,7 +149,7 @@ inspect_clone() (
   else
     state=occupied
   fi
-  printf '%s' "{\"state\":\"$state\",\"installation\":$(text_or_null "$installation"),\"head\":$(text_or_null "$head"),\"branch\":$(text_or_null "$branch"),\"deployed\":$(text_or_null "$deployed"),\"left\":$(text_or_null "$left"),\"base\":$(text_or_null "$base"),\"isBaseEmpty\":$base_is_empty,\"modified\":$modified,\"localCommits\":$(number_or_null "$local_commits")}"
+  printf '%s' "{\"state\":\"$state\",\"installation\":$(text_or_null "$installation"),\"head\":$(text_or_null "$head"),\"branch\":$(text_or_null "$branch"),\"deployed\":$(text_or_null "$deployed"),\"left\":$(text_or_null "$left"),\"base\":$(text_or_null "$base"),\"modified\":$modified,\"localCommits\":$(number_or_null "$local_commits")}"
 )
 
 clones= glue=

@@ -70,7 +70,9 @@ recover >"$work/words" 2>&1 ||
 
 # finish STATE
 finish() {
-  git update-ref refs/muster/deployed "$deployed" || fail command_failed 'The deployed commit cannot be noted.'
+  put=$(git rev-parse -q --verify refs/muster/head-before || echo "$deployed")
+  git update-ref refs/muster/deployed "$deployed" && git update-ref refs/muster/head "$put" ||
+    fail command_failed 'The deployed commit cannot be noted.'
   kept_json=$(printf '%s\n' "$kept" | sed '/^$/d' | json_lines 100)
   unlock
   answer ",\"state\":\"$1\",\"head\":\"$from\",\"kept\":$kept_json"

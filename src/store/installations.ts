@@ -3,6 +3,9 @@ import type { Drift, Installation } from './generated/client.ts';
 
 export type InstallationRow = Installation;
 
+/** Stands for HEAD where the clone is gone; what a next deployment goes on from is still known then. */
+export const NO_HEAD = '';
+
 /** An installation with what the census tells of it. */
 export interface CensusRow {
   readonly server: string;
@@ -10,7 +13,8 @@ export interface CensusRow {
   readonly gitdeploy: string;
   readonly committed: string | null;
   readonly deployed: string | null;
-  readonly deployedCommit: string;
+  /** What HEAD is: a commit of the gitrepo, as Muster brought it, or what others made; null if there is no clone. */
+  readonly deployedCommit: string | null;
   readonly deployedAt: Date | null;
   readonly deploymentId: string | null;
   readonly drift: Drift;
@@ -28,8 +32,9 @@ export async function* readCensus(
     const rows: CensusRow[] = await db.$queryRaw<CensusRow[]>`
       select s.name as "server", s.environment, g.name as "gitdeploy",
              cb.name as "committed", db.name as "deployed",
-             i.deployed_commit as "deployedCommit", i.deployed_at as "deployedAt",
-             i.deployment_id::text as "deploymentId", i.drift::text as "drift", i.observed_at as "observedAt"
+             case when i.deployed_build_id is null and i.deployment_id is null
+                  then nullif(i.head_commit, ${NO_HEAD}) else i.deployed_commit end as "deployedCommit",
+             i.deployed_at as "deployedAt", i.deployment_id::text as "deploymentId", i.drift::text as "drift", i.observed_at as "observedAt"
         from installations i
         join gitdeploys g on g.id = i.gitdeploy_id
         join servers s on s.id = i.server_id
@@ -144,7 +149,13 @@ export async function insertInstallation(db: Db, installation: NewInstallation):
 export async function recordDeployed(
   db: Db,
   id: string,
-  state: { buildId: string | null; commit: string; head: string; deploymentId: string },
+  state: {
+    buildId: string | null;
+    commit: string;
+    head: string;
+    deploymentId: string;
+    isModified: boolean;
+  },
 ): Promise<void> {
   const now = new Date();
   await db.installation.updateMany({
@@ -155,7 +166,7 @@ export async function recordDeployed(
       headCommit: state.head,
       deployedAt: now,
       deploymentId: state.deploymentId,
-      drift: 'none',
+      drift: state.isModified ? 'modified' : 'none',
       observedAt: now,
     },
   });
@@ -183,7 +194,31 @@ export async function deleteInstallation(db: Db, id: string): Promise<void> {
   await db.installation.deleteMany({ where: { id } });
 }
 
-/** Notes how a clone was found by a step that could not go on. */
-export async function markDrift(db: Db, id: string, drift: Drift): Promise<void> {
-  await db.installation.updateMany({ where: { id }, data: { drift, observedAt: new Date() } });
+/**
+ * Notes how a clone was found by a step that could not go on. That files were changed does not tell where HEAD is, so
+ * one that was moved stays so.
+ */
+export async function markDrift(
+  db: Db,
+  id: string,
+  drift: 'modified' | 'unreachable',
+): Promise<void> {
+  await db.installation.updateMany({ where: { id }, data: { observedAt: new Date() } });
+  const unless = drift === 'modified' ? { drift: { not: 'moved' as const } } : {};
+  await db.installation.updateMany({ where: { id, ...unless }, data: { drift } });
+}
+
+/** Notes that there is no clone any more. */
+export async function markMissing(db: Db, id: string): Promise<void> {
+  await db.installation.updateMany({
+    where: { id },
+    data: {
+      drift: 'moved',
+      headCommit: NO_HEAD,
+      deployedBuildId: null,
+      deploymentId: null,
+      deployedAt: null,
+      observedAt: new Date(),
+    },
+  });
 }

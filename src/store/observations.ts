@@ -1,5 +1,6 @@
 import type { Drift } from '../domain/census.ts';
 import type { Db } from './database.ts';
+import { NO_HEAD } from './installations.ts';
 
 /** An installation with what is needed to look at it and to judge what is seen. */
 export interface ObservedRow {
@@ -94,14 +95,18 @@ export async function findCommitOrigin(
 /** What was seen of an installation. */
 export interface Observation {
   readonly drift: Drift;
+  /** What HEAD is; null if the clone is gone. */
+  readonly head: string | null;
+  /** The newest commit of the gitrepo that is in it; the one before if there is none. */
   readonly commit: string;
+  /** Of what HEAD is; null if Muster does not know it. */
   readonly buildId: string | null;
   readonly deploymentId: string | null;
 }
 
 /**
  * Records what was seen, unless somebody has worked on the installation since its row was read: what was seen may
- * then be of a moment in between.
+ * then be of a moment in between. `deployed_at` changes only if HEAD is another one than when it was looked at last.
  * @returns whether it was recorded
  */
 export async function recordObservation(
@@ -109,13 +114,13 @@ export async function recordObservation(
   row: ObservedRow,
   seen: Observation,
 ): Promise<boolean> {
+  const head = seen.head ?? NO_HEAD;
   const count = await db.$executeRaw`
     update installations i
-       set drift = ${seen.drift}::drift, observed_at = now(), deployed_commit = ${seen.commit},
+       set drift = ${seen.drift}::drift, observed_at = now(), head_commit = ${head}, deployed_commit = ${seen.commit},
            deployed_build_id = ${seen.buildId}::uuid, deployment_id = ${seen.deploymentId}::uuid,
-           deployed_at = case when deployed_commit = ${seen.commit}
-                               and deployed_build_id is not distinct from ${seen.buildId}::uuid
-                              then deployed_at else now() end
+           deployed_at = case when ${head} = ${NO_HEAD} then null
+                              when head_commit = ${head} then deployed_at else now() end
       from gitdeploys g
      where i.id = ${row.id}::uuid and g.id = i.gitdeploy_id
        and i.head_commit = ${row.headCommit} and i.deployed_commit = ${row.deployedCommit}

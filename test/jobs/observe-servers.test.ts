@@ -21,6 +21,7 @@ const byHand = (server: string, ...args: string[]): string => {
   if (done.status !== 0) throw new Error(done.stderr.toString());
   return done.stdout.toString().trim();
 };
+const head = (server: string): string => byHand(server, 'rev-parse', 'HEAD');
 /** As if nobody had ever done anything by hand. */
 const startOver = (server: string): void => {
   byHand(server, 'checkout', '-q', '-f', '-B', 'master', 'refs/muster/deployed');
@@ -120,46 +121,85 @@ describe('a check of a server', () => {
     await api.check('web01');
     const after = await leaf('web01');
     expect(after).toMatchObject({ deployed: 'b1', drift: 'moved', committed: before.committed });
-    expect(after.deployed_commit).toBe(byHand('web01', 'rev-parse', 'HEAD'));
+    expect(after.deployed_commit).toBe(head('web01'));
     expect(after.deployment_id).not.toBe(before.deployment_id);
+    expect(Date.parse(after.deployed_at)).toBeGreaterThan(Date.parse(before.deployed_at));
     expect(await brief('web02')).toEqual(['b2', 'none']);
-    // It stays so however often it is looked at.
+    // It stays so however often it is looked at, but for the time of the look.
     await api.check('web01');
-    expect(await brief('web01')).toEqual(['b1', 'moved']);
+    const { observed_at: seenAgain, ...again } = await leaf('web01');
+    expect({ ...again, observed_at: after.observed_at }).toEqual(after);
+    expect(Date.parse(seenAgain)).toBeGreaterThan(Date.parse(after.observed_at));
     byHand('web01', 'reset', '-q', '--hard', before.deployed_commit);
     await api.check('web01');
     expect(await leaf('web01')).toMatchObject({
       deployed: 'b2',
       drift: 'none',
+      deployed_commit: before.deployed_commit,
       deployment_id: before.deployment_id,
     });
   });
 
-  it('sees the build below local changes, merged or made by hand', async () => {
+  it('says that files differ from the build where local changes were merged with it', async () => {
     await edit('web04', 'local\n');
     expect(await deploy('b3', 'web04')).toBe(200);
-    await api.check('web04');
+    // At once, and when it has been looked at.
     const merged = await leaf('web04');
-    expect(merged).toMatchObject({ deployed: 'b3', drift: 'none' });
-    expect(byHand('web04', 'rev-parse', 'HEAD')).not.toBe(merged.deployed_commit);
-    byHand('web04', 'reset', '-q', '--hard', 'HEAD~1');
+    expect(merged).toMatchObject({ deployed: 'b3', drift: 'modified' });
+    expect(head('web04')).not.toBe(merged.deployed_commit);
+    expect(byHand('web04', 'status', '--porcelain')).toBe('');
     await api.check('web04');
-    expect(await brief('web04')).toEqual(['b2', 'moved']);
+    const { observed_at: _, ...checked } = await leaf('web04');
+    expect(merged).toMatchObject(checked);
+    // Changed back by hand, and deployed: then there is nothing of it any more.
+    await edit('web04', 'same\n');
+    expect(await deploy('b3a', 'web04')).toBe(200);
+    expect(await brief('web04')).toEqual(['b3a', 'none']);
+    await api.check('web04');
+    expect(await brief('web04')).toEqual(['b3a', 'none']);
+  });
+
+  it('knows no build of what others committed, and deploys on from it', async () => {
+    const before = await leaf('web04');
     await edit('web04', 'more\n');
     byHand('web04', 'commit', '-q', '-a', '-m', 'by hand');
     await api.check('web04');
-    expect(await brief('web04')).toEqual(['b2', 'moved']);
-    // The next deployment takes it from where it is.
+    const moved = await leaf('web04');
+    expect(moved).toMatchObject({ deployed: null, drift: 'moved', deployment_id: null });
+    expect(moved.deployed_commit).toBe(head('web04'));
+    expect(Date.parse(moved.deployed_at)).toBeGreaterThan(Date.parse(before.deployed_at));
     expect(await deploy('b4', 'web04')).toBe(200);
+    expect(byHand('web04', 'show', 'HEAD:same')).toBe('more');
+    expect(await brief('web04')).toEqual(['b4', 'modified']);
     await api.check('web04');
-    expect(await brief('web04')).toEqual(['b4', 'none']);
+    expect(await brief('web04')).toEqual(['b4', 'modified']);
+    // A rollback goes back to the build that was below the commit.
+    const { deployment_id: id } = await leaf('web04');
+    await api.must('POST', `/app/shop/deployments/${id}/rollback?wait=60`);
+    expect(await brief('web04')).toEqual([before.deployed, 'modified']);
+    expect(byHand('web04', 'show', 'HEAD:same')).toBe('more');
   });
 
-  it('keeps what a row says of a commit that nobody knows', async () => {
+  it('sees that local changes were merged by a deployment that found the commit there', async () => {
+    const { deployed: build } = await leaf('web04');
+    await edit('web04', 'once more\n');
+    byHand('web04', 'commit', '-q', '-a', '-m', 'by hand');
+    expect(await deploy(build, 'web04')).toBe(200);
+    expect(await brief('web04')).toEqual([build, 'modified']);
+    await api.check('web04');
+    expect(await brief('web04')).toEqual([build, 'modified']);
+  });
+
+  it('sees a commit that nobody knows, and a HEAD that is detached', async () => {
     byHand('web01', 'checkout', '-q', '--orphan', 'mine');
     byHand('web01', 'commit', '-q', '-m', 'by hand');
     await api.check('web01');
-    expect(await brief('web01')).toEqual(['b2', 'moved']);
+    expect(await leaf('web01')).toMatchObject({
+      deployed: null,
+      deployed_commit: head('web01'),
+      deployment_id: null,
+      drift: 'moved',
+    });
     byHand('web01', 'checkout', '-q', 'master');
     byHand('web01', 'checkout', '-q', '--detach');
     await api.check('web01');
@@ -173,11 +213,36 @@ describe('a check of a server', () => {
     const [root = ''] = byHand('web01', 'rev-list', '--max-parents=0', 'HEAD').split('\n');
     byHand('web01', 'reset', '-q', '--hard', root);
     await rename(cloneOf('web02'), `${cloneOf('web02')}.away`);
+    const before = await leaf('web02');
     for (const name of ['web01', 'web02']) await api.check(name);
-    expect([await brief('web01'), await brief('web02')]).toEqual([
-      [null, 'moved'],
-      [null, 'moved'],
-    ]);
+    const nothing = { deployed: null, deployment_id: null, drift: 'moved' };
+    expect(await leaf('web01')).toMatchObject({ ...nothing, deployed_commit: root });
+    expect(await leaf('web02')).toMatchObject({
+      ...nothing,
+      deployed_commit: null,
+      deployed_at: null,
+    });
+    await rename(`${cloneOf('web02')}.away`, cloneOf('web02'));
+    await api.check('web02');
+    const { deployed_commit, deployment_id } = before;
+    expect(await leaf('web02')).toMatchObject({
+      deployed: 'b2',
+      drift: 'none',
+      deployed_commit,
+      deployment_id,
+    });
+  });
+
+  it('says after a deployment that found no clone that there is none', async () => {
+    await rename(cloneOf('web02'), `${cloneOf('web02')}.away`);
+    expect(await deploy('b2', 'web02')).not.toBe(200);
+    expect(await leaf('web02')).toMatchObject({
+      deployed: null,
+      deployed_commit: null,
+      deployed_at: null,
+      deployment_id: null,
+      drift: 'moved',
+    });
     await rename(`${cloneOf('web02')}.away`, cloneOf('web02'));
     await api.check('web02');
     expect(await brief('web02')).toEqual(['b2', 'none']);

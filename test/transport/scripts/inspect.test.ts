@@ -7,6 +7,7 @@ import {
   inspectAnswerSchema,
   inspectScript,
 } from '../../../src/remote/inspect.ts';
+import { revertAnswerSchema, revertScript } from '../../../src/remote/revert.ts';
 import { connectLocal } from '../../../src/transport/local.ts';
 import { runOperation } from '../../../src/transport/run-operation.ts';
 import {
@@ -88,9 +89,10 @@ describe('inspect', () => {
     gitLine(lab.path, 'checkout', '-q', '--detach');
     expect(await inspect()).toMatchObject({
       branch: null,
-      modified: false,
+      modified: true,
       localCommits: 1,
       deployed: one,
+      left: one,
     });
   });
 
@@ -102,18 +104,40 @@ describe('inspect', () => {
     await writeFile(join(lab.path, 'b'), 'by hand\n');
     const three = lab.upstream.commit({ a: '3\n', b: '1\n' }, two);
     const { head } = await lab.deploy(three, two);
-    expect(await inspect()).toMatchObject({ head, base: three });
+    expect(await inspect()).toMatchObject({ head, left: head, base: three, modified: true });
     expect(head).not.toBe(three);
     // What is there then is the local commit that was merged, on the build before.
     gitLine(lab.path, 'reset', '-q', '--hard', 'HEAD~1');
-    expect(await inspect()).toMatchObject({ base: two, modified: false, deployed: three });
+    expect(await inspect()).toMatchObject({ base: two, left: head, deployed: three });
     gitLine(lab.path, 'reset', '-q', '--hard', one);
     await writeFile(join(lab.path, 'b'), 'by hand again\n');
     gitLine(lab.path, 'commit', '-q', '-a', '-m', 'by hand');
-    expect(await inspect()).toMatchObject({ base: one, isBaseEmpty: false });
+    expect(await inspect()).toMatchObject({ base: one, left: head });
     gitLine(lab.path, 'checkout', '-q', '--orphan', 'other');
     gitLine(lab.path, 'commit', '-q', '-m', 'of nobody');
     expect(await inspect()).toMatchObject({ base: null, branch: 'other' });
+  });
+
+  it('tells where Muster left a clone, also after a switch that was taken back', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    const two = lab.upstream.commit({ a: '2\n' }, one);
+    await lab.deploy(two, one);
+    gitLine(lab.path, 'reset', '-q', '--hard', one);
+    expect(await inspect()).toMatchObject({ head: one, left: two, deployed: two });
+    const three = lab.upstream.commit({ a: '3\n' }, two);
+    const { from, head, localCommit } = await lab.deploy(three, two, { fence: 7 });
+    expect(await inspect()).toMatchObject({ head: three, left: three, modified: false });
+    // A run after one whose answer was lost finds all done, and forgets nothing.
+    expect(await lab.switchTo(three, { fence: 7 })).toMatchObject({ state: 'unchanged' });
+    const script = revertScript({
+      path: lab.path,
+      branch: BRANCH,
+      installationId: INSTALLATION,
+      ...{ from, head, localCommit, deployed: two, fence: 7, holder: 'test' },
+    });
+    await runOperation(lab.connection, script, revertAnswerSchema, { timeoutMs: 60_000 });
+    expect(await inspect()).toMatchObject({ head: one, left: two, deployed: two });
   });
 
   it('tells of many paths at once, each for itself', async () => {

@@ -26,6 +26,7 @@ describe('switch', () => {
       head: two,
       localCommit: null,
       changedFiles: 10,
+      modified: false,
       kept: [],
     });
     expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
@@ -33,13 +34,11 @@ describe('switch', () => {
     for (const [name, content] of Object.entries(HOSTILE)) expect(await read(name)).toBe(content);
     await expect(lstat(file('d'))).rejects.toThrow('ENOENT');
     const before = snapshot(lab.path);
-    expect(await lab.switchTo(two)).toMatchObject({
-      state: 'unchanged',
-      from: two,
-      head: two,
-      changedFiles: 0,
-    });
+    const again = { state: 'unchanged', from: two, head: two, changedFiles: 0 };
+    expect(await lab.switchTo(two)).toMatchObject({ ...again, modified: false });
     expect(snapshot(lab.path)).toBe(before);
+    await writeFile(file('a'), 'by hand\n');
+    expect(await lab.switchTo(two)).toMatchObject({ ...again, modified: true });
   });
 
   it('takes what Muster put there for no change made there, also when its history was lost elsewhere', async () => {
@@ -74,7 +73,7 @@ describe('switch', () => {
       one,
     );
     const done = await lab.deploy(two, one);
-    expect(done.state).toBe('merged');
+    expect(done).toMatchObject({ state: 'merged', modified: true });
     expect(await read('a')).toBe(lines.with(0, 'by hand\n').with(29, 'by build\n').join(''));
     expect(await read('b')).toBe('2\n');
     expect((await stat(file('c'))).mode & 0o111).toBe(0o111);
