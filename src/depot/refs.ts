@@ -43,9 +43,37 @@ export function packageRef(buildId: string, packageName: string): string {
   return packageRefPrefix(buildId) + hashed(packageName);
 }
 
+/** Everything that gitrepos keep alive stands below this. */
+function headsRefPrefix(): string {
+  return 'refs/muster/heads/';
+}
+
 /** Everything that a gitrepo keeps alive stands below this. */
 export function gitrepoRefPrefix(gitrepoId: string): string {
-  return `refs/muster/heads/${hashed(gitrepoId)}/`;
+  return `${headsRefPrefix()}${hashed(gitrepoId)}/`;
+}
+
+/** Who refs may be of. */
+export interface RefOwners {
+  readonly buildIds: readonly string[];
+  readonly gitrepoIds: readonly string[];
+}
+
+/** The refs of builds and gitrepos that are none of these. */
+export async function listStrayRefs(
+  git: GitSurroundings,
+  gitDir: string,
+  { buildIds, gitrepoIds }: RefOwners,
+): Promise<readonly Ref[]> {
+  const owned = new Set([...buildIds.map(buildRefPrefix), ...gitrepoIds.map(gitrepoRefPrefix)]);
+  const strays: Ref[] = [];
+  for (const prefix of [buildsRefPrefix(), headsRefPrefix()]) {
+    for (const ref of await listRefs(git, gitDir, prefix)) {
+      const end = ref.name.indexOf('/', prefix.length);
+      if (!owned.has(ref.name.slice(0, end + 1))) strays.push(ref);
+    }
+  }
+  return strays;
 }
 
 /** The heads of one branch of a gitrepo. */

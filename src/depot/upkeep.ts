@@ -5,7 +5,15 @@ import { commitTree, keepHead } from './commits.ts';
 import { assertObjectId, runGit, storageError, streamGit } from './git.ts';
 import type { DepotGuard } from './guard.ts';
 import { publishPacks, withQuarantine } from './quarantine.ts';
-import { buildRef, buildsRefPrefix, changeRefs, listRefTrees, packageRef } from './refs.ts';
+import {
+  buildRef,
+  buildsRefPrefix,
+  changeRefs,
+  listRefTrees,
+  listStrayRefs,
+  packageRef,
+  type RefOwners,
+} from './refs.ts';
 import { type DepotFolder, exists, repositoryPath, withTemporary } from './repository.ts';
 
 /** A tree that a row names: the whole build, or one of its packages. */
@@ -28,6 +36,11 @@ export interface MaintainOptions {
   /** Everything that rows name. What of it nothing keeps alive any more is kept alive from here on. */
   readonly trees: readonly NeededTree[];
   readonly commits: readonly NeededCommit[];
+  /**
+   * The builds and gitrepos that there are; refs of others are what a crash has left. Asked while nobody writes: whoever
+   * makes refs has had a row before. Default: all refs stay.
+   */
+  readonly listOwners?: (() => Promise<RefOwners>) | undefined;
   /** Packs that were written in this time stay as they are: somebody may be about to point to what is in them. */
   readonly graceMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -40,6 +53,8 @@ export interface UpkeepReport {
   readonly bytesAfter: number;
   /** Refs that were missing although a row needs what they keep alive. Always 0, unless something went wrong before. */
   readonly restoredRefs: number;
+  /** Refs that were let go of, as no row names their build or gitrepo. What they kept alive goes the next time. */
+  readonly droppedRefs: number;
   /** Objects that rows name and that are not there: the depot has been damaged. */
   readonly missing: readonly string[];
   /** False if what nobody needs is still there: something was being taken in, or still needed the old packs. */
@@ -106,8 +121,9 @@ export async function maintainRepository(
   const replaced = before.filter(
     ({ name, modifiedMs }) => !fresh.has(name) && modifiedMs < begunAt - o.graceMs,
   );
-  const outcome = { isPruned: false };
+  const outcome = { isPruned: false, droppedRefs: 0 };
   await guard.whileQuiet(o, async (isStillQuiet) => {
+    if (await isStillQuiet()) outcome.droppedRefs = await dropStrays(folder, o);
     const leaving = new Set(replaced.map(({ name }) => name));
     if (!(await isCompleteWithout(folder, { ...o, gitDir, leaving }))) return;
     if (!(await removePacks(gitDir, replaced, isStillQuiet))) return;
@@ -129,6 +145,21 @@ export async function maintainRepository(
     ...kept,
     ...outcome,
   };
+}
+
+/** Lets go of what is of no build and no gitrepo any more. @returns how many refs */
+async function dropStrays(folder: DepotFolder, o: MaintainOptions): Promise<number> {
+  if (o.listOwners === undefined) return 0;
+  const gitDir = repositoryPath(folder, o.applicationId);
+  const strays = await listStrayRefs(folder.git, gitDir, await o.listOwners());
+  if (strays.length === 0) return 0;
+  await changeRefs(
+    folder.git,
+    gitDir,
+    strays.map(({ name }) => ({ name, id: null })),
+  );
+  await noteGarbage(folder, o.applicationId);
+  return strays.length;
 }
 
 /** Makes a ref for whatever rows name and no ref keeps alive. */

@@ -12,7 +12,14 @@ import { download } from '../transport/http/download.ts';
 import { parseSourceUrl } from '../transport/http/source-url.ts';
 import type { JobDependencies } from './dependencies.ts';
 import type { JobContext, JobHandler } from './handler.ts';
-import { archiveTypeOf, forgetArchive, storeArchive, summaryOf, throttled } from './store-build.ts';
+import {
+  archiveTypeOf,
+  clearFailed,
+  forgetArchive,
+  storeArchive,
+  summaryOf,
+  throttled,
+} from './store-build.ts';
 
 /**
  * Fetches the archive of a build from a URL, then stores it as if it had been uploaded. A worker that takes this up
@@ -43,6 +50,7 @@ export function fetchBuildHandler(dependencies: JobDependencies): JobHandler<'fe
       }
     },
     failed: (tx, { buildId }, error) => forgetArchive(dependencies, tx, { buildId, error }),
+    afterEnd: ({ buildId }) => clearFailed(dependencies, buildId),
   };
 }
 

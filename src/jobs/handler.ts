@@ -53,6 +53,11 @@ export interface JobHandler<K extends JobKind> {
   succeeded?(tx: Db, data: JobData<K>): Promise<void>;
   failed?(tx: Db, data: JobData<K>, error: ErrorBody): Promise<void>;
   cancelled?(tx: Db, data: JobData<K>): Promise<void>;
+  /**
+   * Called when its end is recorded for good, however it ended, for what is no row. A worker that dies before that does not
+   * do it, and nobody does it again: upkeep must come to the same.
+   */
+  afterEnd?(data: JobData<K>): Promise<void>;
   /** The deployment that such a job runs: all that it tells is part of the deployment's stream. */
   deploymentOf?(data: JobData<K>): string;
 }

@@ -1,6 +1,6 @@
 import { MASTER_PACKAGE } from '../domain/package-map.ts';
 import { findApplicationById } from '../store/applications.ts';
-import { listDepotRoots } from '../store/depot-upkeep.ts';
+import { listDepotRoots, listRefOwners } from '../store/depot-upkeep.ts';
 import type { JobDependencies } from './dependencies.ts';
 import type { JobHandler } from './handler.ts';
 
@@ -31,6 +31,7 @@ export function maintainDepotHandler(
             tree,
           })),
           commits,
+          listOwners: () => listRefOwners(database.db, applicationId),
           graceMs: UPKEEP_GRACE_MS,
           signal: context.signal,
         })
@@ -54,6 +55,7 @@ export function maintainDepotHandler(
           bytes_before: report.bytesBefore,
           bytes_after: report.bytesAfter,
           restored_refs: restoredRefs,
+          dropped_refs: report.droppedRefs,
           missing: missing.slice(0, 100),
           pruned: report.isPruned,
         },

@@ -9,6 +9,7 @@ import {
   failStoringBuild,
   findBuildById,
   finishStoringBuild,
+  lockBuild,
   type StoredPackage,
 } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
@@ -40,9 +41,11 @@ export function storeBuildHandler(dependencies: JobDependencies): JobHandler<'st
       await rm(archiveOf(upload), { force: true });
       return { outcome: 'succeeded', result };
     },
-    failed: async (tx, { buildId, upload }, error) => {
+    failed: (tx, { buildId }, error) => forgetArchive(dependencies, tx, { buildId, error }),
+    // Not before: until it is recorded that it failed, the job may be begun anew, and needs the archive.
+    afterEnd: async ({ buildId, upload }) => {
       await rm(archiveOf(upload), { force: true });
-      await forgetArchive(dependencies, tx, { buildId, error });
+      await clearFailed(dependencies, buildId);
     },
   };
 }
@@ -84,8 +87,20 @@ export async function storeArchive(
     packageMapId,
   });
   const stored = [{ name: MASTER_PACKAGE, ...master }, ...packages];
-  await database.transaction((tx) => finishStoringBuild(tx, buildId, stored));
-  return summaryOf(await findBuildById(database.db, buildId));
+  const isFinished = await context.transaction((tx) => finishStoringBuild(tx, buildId, stored));
+  const now = await findBuildById(database.db, buildId);
+  if (isFinished || now?.state === 'stored') return summaryOf(now);
+  if (now !== null) {
+    throw new AppError(
+      'conflict',
+      `Build \`${build.name}\` was given up while it was being stored. Upload it again.`,
+    );
+  }
+  await depot.deleteBuild(applicationId, buildId);
+  throw new AppError(
+    'conflict',
+    `Build \`${build.name}\` was deleted while it was being stored, so nothing of it is kept. Create it again to upload it.`,
+  );
 }
 
 /** Makes a build one that may be uploaded again, in the transaction that ends the job which could not store it. */
@@ -96,8 +111,21 @@ export async function forgetArchive(
 ): Promise<void> {
   await failStoringBuild(tx, buildId, error);
   const build = await findBuildById(tx, buildId);
-  // A build that got stored before something else went wrong keeps what it has.
-  if (build?.state === 'failed') await depot.deleteBuild(build.applicationId, buildId);
+  // So that upkeep comes by and drops what is left, even if this worker dies before it can.
+  if (build?.state === 'failed') await depot.noteGarbage(build.applicationId);
+}
+
+/** Removes from the depot what a build that could not be stored has left there; for when that is recorded. */
+export async function clearFailed(
+  { database, depot }: JobDependencies,
+  buildId: string,
+): Promise<void> {
+  await database.transaction(async (tx) => {
+    // Whoever uploads it again waits for this, so that nothing of the new upload is removed.
+    const build = await lockBuild(tx, buildId);
+    // A build that got stored before something else went wrong keeps what it has.
+    if (build?.state === 'failed') await depot.deleteBuild(build.applicationId, buildId);
+  });
 }
 
 async function cutPackages(

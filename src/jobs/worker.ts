@@ -282,6 +282,9 @@ async function end(
     return recorded;
   });
   if (status === null) return;
+  await handler?.afterEnd().catch((error: unknown) => {
+    log.warn({ err: error }, 'what the job has left could not be removed; upkeep will do it');
+  });
   options.onJobEnded?.(endOf(of.job, status));
   const why = end.status === 'failed' ? { code: end.error.code, reason: end.error.message } : {};
   log.info(why, `job ${status}`);
@@ -303,6 +306,7 @@ interface BoundHandler {
   run(context: JobContext): Promise<JobOutcome>;
   /** @param status what the job's row says now @param end what the worker had to say */
   ended(tx: Db, status: JobEnd['status'], end: JobEnd): Promise<void>;
+  afterEnd(): Promise<void>;
 }
 
 function bindHandler<K extends JobKind>(handlers: JobHandlers, kind: K, job: JobRow): BoundHandler {
@@ -320,6 +324,9 @@ function bindHandler<K extends JobKind>(handlers: JobHandlers, kind: K, job: Job
       } else {
         await handler.failed?.(tx, data, end.error);
       }
+    },
+    afterEnd: async () => {
+      await handler.afterEnd?.(data);
     },
   };
 }

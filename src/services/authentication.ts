@@ -58,27 +58,36 @@ const MUSTER: Actor = { username: NOBODY, remoteAddress: null, requestId: null }
  */
 export async function ensureAdmin(context: ServiceContext): Promise<void> {
   const { config, database, log } = context;
-  await database.transaction(async (tx) => {
+  const file = adminTokenFile(config);
+  const isToBeShown = await database.transaction(async (tx) => {
     await store.lockUsers(tx);
+    await removeEnded(tx, file);
     if (config.adminToken !== null) {
       await replaceSettingToken(tx, await provideAdmin(tx), config.adminToken);
-      return;
+      return false;
     }
     const admin = await store.findUser(tx, ADMIN_USERNAME);
     if (admin !== null) await replaceSettingToken(tx, admin, null);
-    if (await hasAdministrator(tx)) return;
-    const token = await readOrWriteToken(adminTokenFile(config));
+    const written = await readTokenFile(hiddenFile(file));
+    if (written !== null && (await store.findToken(tx, hashToken(written))) !== null) return true;
+    if (await hasAdministrator(tx)) return false;
+    const token = written ?? (await writeToken(hiddenFile(file)));
     await addToken(tx, await provideAdmin(tx), { name: FILE_TOKEN_NAME, token });
-    log.info({ file: adminTokenFile(config) }, 'the admin token is in this file');
+    return true;
   });
+  if (!isToBeShown) return;
+  await show(file);
+  log.info({ file }, 'the admin token is in this file');
 }
 
 /**
- * Removes the file of the first administrator's token. Called when that token ends, so that the next start does
- * not take the file for one whose token was not yet stored.
+ * Removes the file of the first administrator's token. Called after the commit that ends the token; what a crash in
+ * between leaves is removed at the next start, and opens nothing until then.
  */
-export async function removeAdminTokenFile(config: Config): Promise<void> {
-  await rm(adminTokenFile(config), { force: true });
+export async function removeAdminTokenFile({ config, log }: ServiceContext): Promise<void> {
+  await rm(adminTokenFile(config), { force: true }).catch((error: unknown) => {
+    log.warn({ err: error }, 'the file of an ended admin token could not be removed');
+  });
 }
 
 /** 256 random bits, with a prefix by which scanners for leaked secrets know it. */
@@ -144,13 +153,30 @@ async function addToken(
   await recordAudit(tx, MUSTER, { action: 'token.create', application: null, subject: id, after });
 }
 
-/** A file without a row is what a crash between the two has left: its token is taken. */
-async function readOrWriteToken(file: string): Promise<string> {
-  const left = await readFile(file, 'utf8').catch(() => '');
-  if (/^[0-9a-f]{64}$/.test(left.trim())) return left.trim();
+/** Where a token is written that is not stored yet. A file of its real name is always of one that was. */
+const hiddenFile = (file: string): string => `${file}.new`;
+
+async function removeEnded(tx: Db, file: string): Promise<void> {
+  const token = await readTokenFile(file);
+  if (token !== null && (await store.findToken(tx, hashToken(token))) === null) await rm(file);
+}
+
+async function readTokenFile(file: string): Promise<string | null> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return /^[0-9a-f]{64}$/.test(text.trim()) ? text.trim() : null;
+}
+
+async function writeToken(file: string): Promise<string> {
   const token = randomBytes(32).toString('hex');
   const unfinished = `${file}.${process.pid}`;
   await writeFile(unfinished, `${token}\n`, { mode: 0o600 });
   await rename(unfinished, file);
   return token;
+}
+
+/** Now that it is stored. Another process that starts may have done so already. */
+async function show(file: string): Promise<void> {
+  await rename(hiddenFile(file), file).catch(async (error: unknown) => {
+    if ((await readTokenFile(file)) === null) throw error;
+  });
 }

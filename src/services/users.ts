@@ -143,7 +143,7 @@ export async function deleteUser(
   caller: Caller,
   username: string,
 ): Promise<void> {
-  await context.database.transaction(async (tx) => {
+  const hadFile = await context.database.transaction(async (tx) => {
     await store.lockUsers(tx);
     const user = await requireUser(tx, username);
     const fileTokens = await store.listTokensNamed(tx, user.id, FILE_TOKEN_NAME);
@@ -155,8 +155,9 @@ export async function deleteUser(
       subject: username,
       before: describeUser(user),
     });
-    if (fileTokens.length > 0) await removeAdminTokenFile(context.config);
+    return fileTokens.length > 0;
   });
+  if (hadFile) await removeAdminTokenFile(context);
 }
 
 /** Called after the change, in its transaction: what it throws takes the change back. */

@@ -43,6 +43,12 @@ export function findBuildById(db: Db, id: string): Promise<BuildRow | null> {
   return db.build.findUnique({ where: { id }, include: withPackages });
 }
 
+/** Reads a build and keeps others from changing it, an upload that is to begin included, until the transaction ends. */
+export async function lockBuild(tx: Db, id: string): Promise<BuildRow | null> {
+  await tx.$executeRaw`select 1 from builds where id = ${id}::uuid for update`;
+  return findBuildById(tx, id);
+}
+
 /** @throws {AppError} `already_exists` */
 export function insertBuild(
   db: Db,

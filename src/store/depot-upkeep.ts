@@ -42,6 +42,19 @@ export async function listDepotRoots(
   return { trees, commits };
 }
 
+/** The builds and gitrepos of an application that may have refs in its depot. One that is being stored has some already. */
+export async function listRefOwners(
+  db: Db,
+  applicationId: string,
+): Promise<{ buildIds: string[]; gitrepoIds: string[] }> {
+  const builds = await db.build.findMany({
+    where: { applicationId, state: { in: ['storing', 'stored'] } },
+    select: { id: true },
+  });
+  const gitrepos = await db.gitrepo.findMany({ where: { applicationId }, select: { id: true } });
+  return { buildIds: builds.map(({ id }) => id), gitrepoIds: gitrepos.map(({ id }) => id) };
+}
+
 /** Who holds this takes things out of an application's depot; nothing may be taken into it meanwhile. */
 export function depotLeaseKey(applicationId: string): string {
   return `depot:${applicationId}`;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import Fastify from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -156,6 +156,28 @@ describe('the first admin token', () => {
     expect((await readFile(file, 'utf8')).trim()).toBe(token);
     await rm(file);
     await ensureAdmin(without(null));
+    expect(await readdir(api.dataDirectory)).not.toContain('admin-token');
+  });
+
+  it('is shown after a crash before its file was there, and its file goes after one before that was removed', async () => {
+    const file = join(api.dataDirectory, 'admin-token');
+    const { db } = api.services.database;
+    await db.token.deleteMany({});
+    await ensureAdmin(without(null));
+    const token = (await readFile(file, 'utf8')).trim();
+    await rename(file, `${file}.new`);
+    await ensureAdmin(without(null));
+    expect((await readFile(file, 'utf8')).trim()).toBe(token);
+    expect(await works(token)).toBe(true);
+
+    await db.token.deleteMany({});
+    await ensureAdmin(without(null));
+    const next = (await readFile(file, 'utf8')).trim();
+    expect(next).not.toBe(token);
+    expect([await works(token), await works(next)]).toEqual([false, true]);
+
+    await db.token.deleteMany({});
+    await ensureAdmin(without(TOKEN));
     expect(await readdir(api.dataDirectory)).not.toContain('admin-token');
   });
 

@@ -48,7 +48,11 @@ describe('bad input on the main path', () => {
     const shown = (await api('GET', `/app/shop/builds/${build}`)).body;
     expect(shown.packages).toEqual({});
     expect(['created', 'failed']).toContain(shown.state);
-    expect(await readdir(join(muster.dataDirectory, 'uploads')).catch(() => [])).toEqual([]);
+    await expect
+      .poll(() => readdir(join(muster.dataDirectory, 'uploads')).catch(() => []), {
+        timeout: 60_000,
+      })
+      .toEqual([]);
     const good = await upload(build, await packTarGz({ 'a.txt': 'a' }));
     expect(good).toMatchObject({ status: 200, body: { state: 'stored' } });
   };

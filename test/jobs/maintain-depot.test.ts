@@ -167,6 +167,46 @@ describe('the upkeep of a depot', () => {
     await db.job.delete({ where: { id: job.id } });
   });
 
+  it('drops what a crash has left of builds and gitrepos whose rows are gone', async () => {
+    await upload('gone', 1000, 1);
+    await upload('failed', 1000, 2);
+    await upload('stays', 1000, 3);
+    const { db } = api.services.database;
+    const gitrepo = (await api.call('PUT', `${A}/gitrepos?name=repo&wait=60`)).body;
+    expect(gitrepo.head_commit).toEqual(expect.any(String));
+    const refs = async () =>
+      (await git(['for-each-ref', '--format=%(refname)'], gitDir())).split('\n');
+    expect(await refs()).toHaveLength(4);
+    // As a process that dies between the commit and the removal leaves it.
+    await api.services.depot.noteGarbage(applicationId);
+    await db.build.deleteMany({ where: { applicationId, name: 'gone' } });
+    await db.gitrepo.deleteMany({ where: { applicationId } });
+    const { id } = await db.build.findFirstOrThrow({ where: { applicationId, name: 'failed' } });
+    await db.package.deleteMany({ where: { buildId: id } });
+    await db.build.update({ where: { id }, data: { state: 'failed' } });
+    await age();
+    await beginUpkeep(api.services);
+    await waitUntil(async () => (await upkeepJobs()).some((job) => job.status === 'succeeded'));
+    expect((await upkeepJobs())[0]?.result).toMatchObject({ dropped_refs: 3, missing: [] });
+    expect(await refs()).toHaveLength(1);
+    expect((await api.call('GET', `${A}/builds/stays/packages/master`)).status).toBe(200);
+    // What they kept alive goes the next time.
+    expect(await readdir(gitDir())).toContain('muster-garbage');
+  });
+
+  it('keeps what is of a build that is being stored', async () => {
+    await upload('half', 1000, 1);
+    const { db } = api.services.database;
+    const { id } = await db.build.findFirstOrThrow({ where: { applicationId } });
+    await db.package.deleteMany({ where: { buildId: id } });
+    await db.build.update({ where: { id }, data: { state: 'storing' } });
+    await api.services.depot.noteGarbage(applicationId);
+    await age();
+    await beginUpkeep(api.services);
+    await waitUntil(async () => (await upkeepJobs()).some((job) => job.status === 'succeeded'));
+    expect((await upkeepJobs())[0]?.result).toMatchObject({ dropped_refs: 0 });
+  });
+
   it('does not mind what else lies in the folder', async () => {
     await writeFile(join(api.dataDirectory, 'depot', 'notes.git'), randomUUID());
     await expect(beginUpkeep(api.services)).resolves.toBeUndefined();
