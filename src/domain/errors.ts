@@ -54,6 +54,7 @@ export const ERROR_CODES = [
   'clone_damaged',
   'merge_failed',
   'action_failed',
+  'action_interrupted',
   'command_timeout',
   'command_failed',
   // Git providers

@@ -2,6 +2,7 @@ import type { Batch as PlannedBatch } from '../domain/batches.ts';
 import { ChangedFiles, DeploymentOptions, RecordedTarget } from '../domain/deployment-options.ts';
 import type { ErrorBody } from '../domain/errors.ts';
 import type { RollbackBatch } from '../domain/rollback-plan.ts';
+import { StepProgress } from '../domain/step-progress.ts';
 import { WaitingFor } from '../domain/waiting-for.ts';
 import type { Db } from './database.ts';
 import {
@@ -394,6 +395,7 @@ export async function reopenWork(
       startedAt: null,
       finishedAt: null,
       error: Prisma.DbNull,
+      progress: Prisma.DbNull,
       logExcerpt: null,
     },
   });
@@ -417,11 +419,31 @@ export interface StepStart {
   readonly toCommit: string;
 }
 
-export async function startStep(db: Db, id: string, values: StepStart): Promise<void> {
+/** Begins a step, with `progress`, or takes it up again. */
+export async function startStep(
+  db: Db,
+  id: string,
+  { progress, ...values }: StepStart & { readonly progress?: StepProgress },
+): Promise<void> {
   await db.step.update({
     where: { id },
-    data: { status: 'running', startedAt: new Date(), attempts: { increment: 1 }, ...values },
+    data: {
+      status: 'running',
+      startedAt: new Date(),
+      attempts: { increment: 1 },
+      ...values,
+      ...(progress === undefined ? {} : { progress: toJson(progress) }),
+    },
   });
+}
+
+/** How far a step has got; null if it has not begun, or has ended. */
+export function progressOf(step: StepRow): StepProgress | null {
+  return step.progress === null ? null : fromJson(StepProgress, step.progress);
+}
+
+export async function saveStepProgress(db: Db, id: string, progress: StepProgress): Promise<void> {
+  await db.step.update({ where: { id }, data: { progress: toJson(progress) } });
 }
 
 export async function finishStep(
@@ -439,6 +461,7 @@ export async function finishStep(
     data: {
       ...rest,
       finishedAt: new Date(),
+      progress: Prisma.DbNull,
       error: error === undefined ? Prisma.DbNull : toJson(error),
     },
   });

@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly asRoot?: boolean;
   /** Told of every piece of output as it comes, whole characters only. */
   readonly onOutput?: (output: { stream: 'stdout' | 'stderr'; text: string }) => void;
+  /** Told of every piece of standard output as it comes, byte for byte. */
+  readonly onStdout?: (bytes: Buffer) => void;
   /** How much of each stream is kept, from its end. Default 65,536. */
   readonly maxOutputBytes?: number;
 }

@@ -70,7 +70,7 @@ async function runLocally(
   options: RunOptions,
 ): Promise<RunResult> {
   options.signal?.throwIfAborted();
-  const { timeoutMs, onOutput, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options;
+  const { timeoutMs, onOutput, onStdout, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options;
   const [program = 'sh', ...shellArgs] = shell;
   // A group of its own, so that the end of a script is the end of all that it started.
   const child = spawn(program, [...shellArgs, '-c', script.text, 'muster', ...script.args], {
@@ -82,6 +82,7 @@ async function runLocally(
   const stdout = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stdout', text }));
   const stderr = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stderr', text }));
   child.stdout.on('data', stdout.push);
+  if (onStdout !== undefined) child.stdout.on('data', onStdout);
   child.stderr.on('data', stderr.push);
   const kill = (signal: NodeJS.Signals): void => {
     try {

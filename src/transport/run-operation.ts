@@ -2,11 +2,26 @@ import type { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
 import { failureAnswerSchema, type RemoteScript } from '../remote/script.ts';
 import type { Connection, RunOptions, RunResult } from './connection.ts';
+import { cutText, type TextPiece } from './text-pieces.ts';
 
 /** How much of what a server said goes into an error. */
 const WORDS_CHARACTERS = 2000;
 /** A line that may be the answer is held back from `onOutput`, but no more than this of it. */
-const MAX_ANSWER_CHARACTERS = 1_048_576;
+const MAX_ANSWER_BYTES = 1_048_576;
+
+/** A piece of what a script says beside its answer. */
+export interface OperationOutput {
+  readonly stream: 'stdout' | 'stderr';
+  readonly text: string;
+  /** How many bytes of standard output have been told, with this one. */
+  readonly toldBytes: number;
+}
+
+/** How an operation is run. */
+export interface OperationOptions extends Omit<RunOptions, 'onOutput' | 'onStdout'> {
+  /** Told of every piece of output as it comes, whole characters only, at most 16 KiB of standard output at once. */
+  readonly onOutput?: (output: OperationOutput) => void;
+}
 
 /**
  * Run a script and read its answer, the last line of its output. `onOutput` is not told of that line.
@@ -17,18 +32,22 @@ export async function runOperation<Schema extends z.ZodType>(
   connection: Connection,
   script: RemoteScript,
   answerSchema: Schema,
-  options: RunOptions,
+  options: OperationOptions,
 ): Promise<z.output<Schema>> {
-  const { onOutput } = options;
+  const { onOutput, ...rest } = options;
   if (onOutput === undefined) {
-    return readAnswer(script, answerSchema, await connection.run(script, options));
+    return readAnswer(script, answerSchema, await connection.run(script, rest));
   }
-  const withoutAnswer = holdBackAnswer((text) => onOutput({ stream: 'stdout', text }));
+  let toldBytes = 0;
+  const withoutAnswer = holdBackAnswer(({ text, bytes }) => {
+    toldBytes += bytes;
+    onOutput({ stream: 'stdout', text, toldBytes });
+  });
   const result = await connection.run(script, {
-    ...options,
+    ...rest,
+    onStdout: withoutAnswer.push,
     onOutput: ({ stream, text }) => {
-      if (stream === 'stdout') withoutAnswer.push(text);
-      else onOutput({ stream, text });
+      if (stream === 'stderr') onOutput({ stream, text, toldBytes });
     },
   });
   withoutAnswer.end();
@@ -76,26 +95,34 @@ function parseJson(line: string): unknown {
   }
 }
 
-/** Passes text on, save a last line that looks like an answer and the line end that states put before it. */
-function holdBackAnswer(onText: (text: string) => void): {
-  push(text: string): void;
+const LINE_END = 0x0a;
+const BRACE = 0x7b;
+
+/** Passes output on, save a last line that looks like an answer and the line end that states put before it. */
+function holdBackAnswer(onText: (piece: TextPiece) => void): {
+  push(bytes: Buffer): void;
   end(): void;
 } {
-  let held = '';
+  let held: Buffer = Buffer.alloc(0);
+  const pass = (end: number): void => {
+    for (const piece of cutText(held.subarray(0, end))) {
+      onText(piece);
+      held = held.subarray(piece.bytes);
+    }
+  };
   return {
-    push: (text) => {
-      held += text;
-      const start = Math.max(0, held.lastIndexOf('\n', held.length - 2));
-      const mayBeAnswer = /^\n?(\{|$)/.test(held.slice(start));
-      const passed =
-        mayBeAnswer && held.length - start < MAX_ANSWER_CHARACTERS ? start : held.length;
-      if (passed > 0) onText(held.slice(0, passed));
-      held = held.slice(passed);
+    push: (bytes) => {
+      held = Buffer.concat([held, bytes]);
+      const start = held.length < 2 ? 0 : Math.max(0, held.lastIndexOf(LINE_END, -2));
+      const first = held[start] === LINE_END ? start + 1 : start;
+      const mayBeAnswer = first >= held.length || held[first] === BRACE;
+      pass(mayBeAnswer && held.length - start < MAX_ANSWER_BYTES ? start : held.length);
     },
     end: () => {
-      const rest = /^\n?\{"ok":.*\}\n?$/s.test(held) ? '' : held;
-      if (rest !== '') onText(rest);
-      held = '';
+      if (/^\n?\{"ok":.*\}\n?$/s.test(held.toString('utf8'))) return;
+      pass(held.length);
+      // What is left is part of a character that never came.
+      if (held.length > 0) onText({ text: held.toString('utf8'), bytes: held.length });
     },
   };
 }

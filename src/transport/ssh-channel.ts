@@ -84,6 +84,7 @@ export async function followChannel(
 ): Promise<FollowedRun> {
   const {
     onOutput,
+    onStdout,
     maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES,
     timeoutMs,
     signal,
@@ -93,6 +94,7 @@ export async function followChannel(
   const stdout = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stdout', text }));
   const stderr = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stderr', text }));
   channel.on('data', stdout.push);
+  if (onStdout !== undefined) channel.on('data', onStdout);
   const pid = takePidLine(stderr.push);
   channel.stderr.on('data', pid.push);
 

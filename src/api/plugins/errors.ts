@@ -55,6 +55,7 @@ export const STATUS_OF = {
   clone_damaged: 409,
   merge_failed: 409,
   action_failed: 409,
+  action_interrupted: 409,
   command_timeout: 409,
   command_failed: 409,
 

@@ -1,76 +1,149 @@
 import { AppError } from '../../domain/errors.ts';
+import { endRunsAnswerSchema, endRunsScript, followRunScript } from '../../remote/run-folder.ts';
 import { type StateAnswer, stateAnswerSchema } from '../../remote/states/answer.ts';
 import { parseStates, stateScript } from '../../remote/states/parse.ts';
 import type { State } from '../../remote/states/state.ts';
 import type { Connection } from '../../transport/connection.ts';
 import { runOperation } from '../../transport/run-operation.ts';
 import type { StepLog } from './step-log.ts';
+import { advance, type StepTrack } from './step-track.ts';
 
-export interface ActionsRun {
+/** Ending what does not end by itself takes 5 seconds for each. */
+const END_TIMEOUT_MS = 60_000;
+
+/** Whose scripts run on a server, and with which right. */
+export interface RunsOfClone {
   readonly connection: Connection;
+  /** The git directory of the clone, as scripts name it. */
+  readonly gitDir: string;
+  readonly fence: number;
+}
+
+export interface ActionsRun extends RunsOfClone {
   /** Where the gitdeploy is on the server. */
   readonly path: string;
   /** Each state has its own time limit; this one catches a server that does not keep it. */
   readonly timeoutMs: number;
+  /** Aborted when the states are to end: cancelled, or as `lost`. */
   readonly signal: AbortSignal;
+  /** Aborted when they are another worker's to follow: then they go on. */
+  readonly lost: AbortSignal;
+  readonly track: StepTrack;
   readonly log: StepLog;
 }
 
+/** A list of states of a gitdeploy, and when it is run. */
+type Stage = 'prepull' | 'postpull';
+
 /**
- * Runs the states of prepull or postpull in order and stops at the first that fails.
- * @throws {AppError} `action_failed`, `command_timeout`, and what the connection throws
+ * Runs the states of prepull or postpull in order and stops at the first that fails. Each goes on when the connection
+ * or this worker is lost; one that was begun is followed from where it was told, and what has ended is passed over.
+ * @throws {AppError} `action_failed`, `action_interrupted`, `command_timeout`, and what the connection throws
  */
 export async function runActions(
-  phase: 'prepull' | 'postpull',
+  stage: Stage,
   forms: Readonly<Record<string, unknown>>,
   run: ActionsRun,
 ): Promise<void> {
-  for (const state of parseStates(forms)) await runState(phase, state, run);
+  const { progress } = run.track;
+  if (progress.stage !== stage) return;
+  const states = parseStates(forms);
+  for (const [index, state] of states.entries()) {
+    if (index >= progress.state) await runState({ stage, index, state }, run);
+  }
+}
+
+/**
+ * Ends all that runs detached for a clone, and removes what was kept of it.
+ * @throws {AppError} `fenced_off`, `command_failed`, and what the connection throws
+ */
+export async function endRuns(
+  { connection, gitDir, fence }: RunsOfClone,
+  signal: AbortSignal,
+): Promise<void> {
+  await runOperation(connection, endRunsScript({ gitDir, fence }), endRunsAnswerSchema, {
+    asRoot: true,
+    timeoutMs: END_TIMEOUT_MS,
+    signal,
+  });
+}
+
+interface PlacedState {
+  readonly stage: Stage;
+  readonly index: number;
+  readonly state: State;
+}
+
+async function runState(placed: PlacedState, run: ActionsRun): Promise<void> {
+  const { stage, index, state } = placed;
+  const { log, track } = run;
+  const answer = await askState(placed, run);
+  const exit = answer.exitCode === null ? '' : `, exit code ${answer.exitCode}`;
+  const label = `${stage} ${state.id} (${state.function}): ${answer.state}${exit}\n`;
+  if (answer.state !== 'failed') {
+    log.write(label, advance(track, { state: index + 1, offset: 0 }));
+    return;
+  }
+  log.write(label);
+  const details = { ...detailsOf(placed), exit_code: answer.exitCode };
+  if (answer.timedOut) throw timeoutError(placed, details);
+  throw new AppError(
+    'action_failed',
+    `The ${stage} state \`${state.id}\` failed with exit code ${answer.exitCode}. The step's log has its output.`,
+    { details },
+  );
 }
 
 /** What a state's script refuses by itself is told with the state that it was. */
-async function askState(phase: string, state: State, run: ActionsRun): Promise<StateAnswer> {
-  const { connection, log } = run;
+async function askState(placed: PlacedState, run: ActionsRun): Promise<StateAnswer> {
+  const { stage, state } = placed;
   try {
-    const script = stateScript(state, {
-      path: connection.pathOn(run.path),
-      isLocal: connection.isLocal,
-      pathOn: (path) => connection.pathOn(path),
-    });
-    return await runOperation(connection, script, stateAnswerSchema, {
-      asRoot: true,
-      timeoutMs: run.timeoutMs,
-      signal: run.signal,
-      onOutput: ({ text }) => log.write(text),
-    });
+    return await followState(placed, run);
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'action_failed') throw error;
-    throw new AppError(error.code, `The ${phase} state \`${state.id}\` failed: ${error.message}`, {
-      details: { ...error.details, phase, state: state.id, function: state.function },
+    if (run.lost.aborted || !(error instanceof AppError)) throw error;
+    const isTimeUp = error.code === 'command_timeout';
+    if (run.signal.aborted || isTimeUp) await endRuns(run, run.lost);
+    if (isTimeUp) throw timeoutError(placed, { ...error.details, ...detailsOf(placed) });
+    if (error.code !== 'action_failed' && error.code !== 'action_interrupted') throw error;
+    throw new AppError(error.code, `The ${stage} state \`${state.id}\` failed: ${error.message}`, {
+      details: { ...error.details, ...detailsOf(placed) },
       cause: error,
     });
   }
 }
 
-async function runState(phase: string, state: State, run: ActionsRun): Promise<void> {
-  const { log } = run;
-  const label = `${phase} ${state.id} (${state.function})`;
-  const answer = await askState(phase, state, run);
-  log.write(
-    `${label}: ${answer.state}${answer.exitCode === null ? '' : `, exit code ${answer.exitCode}`}\n`,
-  );
-  if (answer.state !== 'failed') return;
-  const details = { phase, state: state.id, function: state.function, exit_code: answer.exitCode };
-  if (answer.timedOut) {
-    throw new AppError(
-      'command_timeout',
-      `The ${phase} state \`${state.id}\` did not end in its time and was stopped. Give it a longer \`timeout\`, or see in the step's log what it waits for.`,
-      { details },
-    );
-  }
-  throw new AppError(
-    'action_failed',
-    `The ${phase} state \`${state.id}\` failed with exit code ${answer.exitCode}. The step's log has its output.`,
+async function followState(
+  { stage, index, state }: PlacedState,
+  run: ActionsRun,
+): Promise<StateAnswer> {
+  const { connection, gitDir, fence, track, log } = run;
+  const { offset } = track.progress;
+  const script = stateScript(state, {
+    path: connection.pathOn(run.path),
+    isLocal: connection.isLocal,
+    pathOn: (path) => connection.pathOn(path),
+  });
+  const name = `${stage}-${index}`;
+  const follow = followRunScript({ gitDir, fence, step: track.runs, name, offset, script });
+  return await runOperation(connection, follow, stateAnswerSchema, {
+    asRoot: true,
+    timeoutMs: run.timeoutMs,
+    signal: run.signal,
+    onOutput: ({ stream, text, toldBytes }) => {
+      if (stream === 'stderr') log.write(text);
+      else log.write(text, advance(track, { offset: offset + toldBytes }));
+    },
+  });
+}
+
+function detailsOf({ stage, state }: PlacedState): Record<string, unknown> {
+  return { phase: stage, state: state.id, function: state.function };
+}
+
+function timeoutError({ stage, state }: PlacedState, details: Record<string, unknown>): AppError {
+  return new AppError(
+    'command_timeout',
+    `The ${stage} state \`${state.id}\` did not end in its time and was stopped. Give it a longer \`timeout\`, or see in the step's log what it waits for.`,
     { details },
   );
 }

@@ -1,19 +1,31 @@
-import type { Drift } from '../../domain/census.ts';
-import { AppError, type ErrorCode, toErrorBody } from '../../domain/errors.ts';
-import type { SwitchAnswer } from '../../remote/switch.ts';
+import { AppError, type ErrorBody, type ErrorCode, toErrorBody } from '../../domain/errors.ts';
 import type { Db } from '../../store/database.ts';
 import { finishStep, type StepStart, startStep } from '../../store/deployments.ts';
-import { markDrift, recordDeployed, restoreInstallation } from '../../store/installations.ts';
+import {
+  markDrift,
+  markMissing,
+  recordDeployed,
+  restoreInstallation,
+} from '../../store/installations.ts';
 import type { Fences } from '../../store/leases.ts';
+import { findCommitOrigin } from '../../store/observations.ts';
 import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import { pause } from '../pause.ts';
 import type { PhaseWork, StepWork } from './deployment-work.ts';
-import { runActions } from './run-actions.ts';
+import { endRuns, runActions } from './run-actions.ts';
 import { stageObjects } from './stage-objects.ts';
 import { openStepLog, type StepLog } from './step-log.ts';
-import { revertClone, switchClone } from './switch-clone.ts';
+import { advance, installationBefore, type StepTrack, trackOf } from './step-track.ts';
+import {
+  type CloneRun,
+  describeSwitch,
+  pruneReleases,
+  revertClone,
+  runsOf,
+  switchClone,
+} from './switch-clone.ts';
 
 /** What a step needs beside its own rows. */
 export interface StepRun {
@@ -31,19 +43,20 @@ export interface StepRun {
 
 export type StepEnd = 'succeeded' | 'failed' | 'cancelled';
 
-/** What a failure says of the clone; the observer looks closer later. */
-const DRIFT_SEEN: Partial<Record<ErrorCode, Drift>> = {
-  merge_failed: 'modified',
-  clone_missing: 'moved',
-  server_unreachable: 'unreachable',
-};
+/** Notes what a failure says of the clone; the observer looks closer later. */
+async function noteSeen(tx: Db, { installation }: StepWork, code: ErrorCode): Promise<void> {
+  if (code === 'clone_missing') await markMissing(tx, installation.id);
+  if (code === 'merge_failed') await markDrift(tx, installation.id, 'modified');
+  if (code === 'server_unreachable') await markDrift(tx, installation.id, 'unreachable');
+}
 
 const MAX_TRIES = 3;
 const RETRY_MS = 1000;
 
 /**
  * Brings one gitdeploy on one server to its commit: prepull, switch, postpull. A server that cannot be reached is
- * tried again; all else fails at once. A cancel ends what prepull and postpull run, but not a switch.
+ * tried again, from where the step is by then; all else fails at once. A cancel ends what prepull and postpull run, but
+ * not a switch. A step that another worker has begun is taken up where that one lost it.
  * @returns how it ended, which stands in the step's row, too
  * @throws only if the worker itself must stop (the lease or the database is lost)
  */
@@ -54,123 +67,183 @@ export async function runStep(
   run: StepRun,
 ): Promise<StepEnd> {
   const names = { server: item.server.name, gitdeploy: item.gitdeploy.name };
-  const record = (data: object, change: (tx: Db) => Promise<void>): Promise<void> =>
-    context.record('step', { ...names, phase: run.work.phase, ...data }, change);
-  const log = openStepLog(context, names);
-  const start = startOf(item, run);
-  const undo: Undo = { switched: null };
+  const log = openStepLog(context, { stepId: item.step.id, ...names });
+  const track = trackOf(item);
+  const step = { dependencies, context, item, ...run, track, log };
   try {
-    for (let attempt = 1; ; attempt += 1) {
-      // Counted over all workers that had it: one that takes it up again is told apart from the one before.
-      await record({ status: 'running', attempt: item.step.attempts + attempt }, (tx) =>
-        startStep(tx, item.step.id, start),
-      );
-      try {
-        const staged = run.staged && attempt === 1;
-        await deployOnce(dependencies, context, item, { ...run, undo, staged, log });
-        const logExcerpt = await log.close();
-        await record({ status: 'succeeded', commit: run.commit }, (tx) =>
-          finishStep(tx, item.step.id, { status: 'succeeded', logExcerpt }),
-        );
-        return 'succeeded';
-      } catch (error) {
-        run.lost.throwIfAborted();
-        if (context.cancelled.aborted) {
-          const logExcerpt = await log.close();
-          await record({ status: 'cancelled' }, (tx) =>
-            finishStep(tx, item.step.id, { status: 'cancelled', logExcerpt }),
-          );
-          return 'cancelled';
-        }
-        if (!(error instanceof AppError) || error.code === 'service_unavailable') throw error;
-        if (!error.retryable || attempt === MAX_TRIES) {
-          const body = toErrorBody(error);
-          const seen = DRIFT_SEEN[error.code];
-          const logExcerpt = await log.close();
-          await record({ status: 'failed', error: body }, async (tx) => {
-            if (seen !== undefined) await markDrift(tx, item.installation.id, seen);
-            await finishStep(tx, item.step.id, { status: 'failed', error: body, logExcerpt });
-          });
-          return 'failed';
-        }
-        const retrying = { status: 'retrying', attempt: item.step.attempts + attempt };
-        await context.emit('step', {
-          ...names,
-          phase: run.work.phase,
-          ...retrying,
-          error: toErrorBody(error),
-        });
-        await pause(RETRY_MS * attempt, run.signal);
-      }
-    }
+    const { status, ...told } = await tryStep(step);
+    const logExcerpt = await log.close();
+    const { error } = told;
+    await context.record(
+      'step',
+      { ...names, phase: run.work.phase, status, ...told },
+      async (tx) => {
+        if (error !== undefined) await noteSeen(tx, item, error.code);
+        await finishStep(tx, item.step.id, { status, logExcerpt, ...(error && { error }) });
+      },
+    );
+    await cleanUp(step);
+    return status;
   } finally {
     await log.close();
   }
 }
 
-/** The switch that a step would take back: its own, also of an earlier try that broke off before it could. */
-interface Undo {
-  switched: SwitchAnswer | null;
+/** A step with all that it works with. */
+interface TrackedStep extends StepRun {
+  readonly dependencies: JobDependencies;
+  readonly context: JobContext;
+  readonly item: StepWork;
+  readonly track: StepTrack;
+  readonly log: StepLog;
+}
+
+/** How a step ended, as its stream tells it. */
+type Ending =
+  | { readonly status: 'succeeded'; readonly commit: string; readonly error?: never }
+  | { readonly status: 'cancelled'; readonly error?: never }
+  | { readonly status: 'failed'; readonly error: ErrorBody };
+
+async function tryStep(step: TrackedStep): Promise<Ending> {
+  const { context, item, track } = step;
+  const { cancelled } = context;
+  const start = await startOf(step.dependencies.database.db, item, step);
+  const data = {
+    server: item.server.name,
+    gitdeploy: item.gitdeploy.name,
+    phase: step.work.phase,
+  };
+  for (let number = 1, tries = 1; ; number += 1, tries += 1) {
+    // Counted over all workers that had it: one that takes it up again is told apart from the one before.
+    const attempt = item.step.attempts + number;
+    const isFresh = number === 1 && !track.isTakenUp;
+    await context.record('step', { ...data, status: 'running', attempt }, (tx) =>
+      startStep(tx, item.step.id, { ...start, ...(isFresh && { progress: track.progress }) }),
+    );
+    const { progress } = track;
+    try {
+      await deployOnce(step, { staged: step.staged && number === 1 });
+      return { status: 'succeeded', commit: step.commit };
+    } catch (error) {
+      step.lost.throwIfAborted();
+      // Who has got further has reached the server.
+      if (track.progress !== progress) tries = 1;
+      const isPassing = (failure: unknown): boolean =>
+        failure instanceof AppError && failure.retryable && tries < MAX_TRIES && !cancelled.aborted;
+      if (!cancelled.aborted && isOfMuster(error)) throw error;
+      const failure = isPassing(error) ? error : await takeBack(step, error);
+      step.lost.throwIfAborted();
+      if (cancelled.aborted) return { status: 'cancelled' };
+      if (isOfMuster(failure)) throw failure;
+      if (!isPassing(failure)) return { status: 'failed', error: toErrorBody(failure) };
+      await context.emit('step', {
+        ...data,
+        status: 'retrying',
+        attempt,
+        error: toErrorBody(failure),
+      });
+      await pause(RETRY_MS * tries, step.signal);
+    }
+  }
+}
+
+/** Whether an error says nothing of the step, but of Muster itself: then the step is taken up again as it stands. */
+function isOfMuster(error: unknown): boolean {
+  return !(error instanceof AppError) || error.code === 'service_unavailable';
 }
 
 /** What the server has before the step, for a rollback. It is what it was before the first try that changed it. */
-function startOf({ step, installation }: StepWork, run: StepRun): StepStart {
+async function startOf(
+  db: Db,
+  { step, installation, gitdeploy }: StepWork,
+  run: StepRun,
+): Promise<StepStart> {
+  const toCommit = run.commit;
   const isBegun = step.fromCommit !== null && installation.deploymentId === run.work.deployment.id;
-  const from =
-    isBegun || run.work.phase === 'rollback'
-      ? { commit: step.fromCommit, buildId: step.fromBuildId }
-      : { commit: installation.deployedCommit, buildId: installation.deployedBuildId };
-  return {
-    fromCommit: from.commit ?? installation.deployedCommit,
-    fromBuildId: from.buildId,
-    toCommit: run.commit,
-  };
+  if (isBegun || run.work.phase === 'rollback') {
+    const { fromCommit, fromBuildId } = step;
+    return { fromCommit: fromCommit ?? installation.deployedCommit, fromBuildId, toCommit };
+  }
+  const { deployedCommit: commit, deployedBuildId } = installation;
+  // Below commits made by hand, of which the row says no build, there may be one all the same.
+  const origin =
+    deployedBuildId === null
+      ? await findCommitOrigin(db, { ...installation, gitrepoId: gitdeploy.gitrepoId, commit })
+      : null;
+  return { fromCommit: commit, fromBuildId: deployedBuildId ?? origin?.buildId ?? null, toCommit };
 }
 
-async function deployOnce(
-  dependencies: JobDependencies,
-  context: JobContext,
-  item: StepWork,
-  run: StepRun & { readonly undo: Undo; readonly log: StepLog },
-): Promise<void> {
-  const { config } = dependencies;
-  const { log } = run;
-  const { gitdeploy, installation, server } = item;
-  const deploymentId = run.work.deployment.id;
-  const { connection } = await connectServer(dependencies, server, run.signal);
-  if (!run.staged) {
-    await stageObjects(dependencies, connection, {
-      work: item,
-      want: run.commit,
-      signal: run.signal,
-    });
+async function deployOnce(step: TrackedStep, { staged }: { staged: boolean }): Promise<void> {
+  const { context, item, commit, signal, track, log } = step;
+  const { path, actions } = item.gitdeploy;
+  const clone = await openClone(step, signal);
+  const { config, connection, lost } = clone;
+  if (!staged) {
+    await stageObjects(step.dependencies, connection, { work: item, want: commit, signal });
   }
-  const { path, actions } = gitdeploy;
-  const actionsRun = { connection, path, timeoutMs: config.stepTimeoutMs, signal: run.signal, log };
+  const timeoutMs = config.stepTimeoutMs;
+  const actionsRun = { ...runsOf(clone), path, timeoutMs, signal, lost, track, log };
   await runActions('prepull', actions.prepull, actionsRun);
-  run.signal.throwIfAborted();
-  const { fences, commit, lost } = run;
-  const clone = { config, connection, item, deploymentId, fences, commit, lost, log };
-  const { undo } = run;
-  const switched = await switchClone(clone);
-  if (switched.state !== 'unchanged') undo.switched = switched;
-  await context.transaction((tx) =>
-    recordDeployed(tx, installation.id, {
-      buildId: item.step.toBuildId,
-      commit: run.commit,
-      head: switched.head,
-      deploymentId,
-    }),
-  );
+  if (track.progress.stage === 'prepull') {
+    signal.throwIfAborted();
+    const answer = await switchClone(clone);
+    await context.transaction((tx) =>
+      recordDeployed(tx, item.installation.id, {
+        buildId: item.step.toBuildId,
+        commit,
+        head: answer.head,
+        deploymentId: clone.deploymentId,
+        isModified: answer.modified,
+      }),
+    );
+    const switched = answer.state === 'unchanged' ? null : answer;
+    const progress = advance(track, { stage: 'postpull', state: 0, offset: 0, switched });
+    // Before anything that may fail: whoever has to take the switch back must know what it was.
+    if (hasStates(actions.postpull)) await log.store(describeSwitch(answer), progress);
+    else log.write(describeSwitch(answer));
+  }
+  await runActions('postpull', actions.postpull, actionsRun);
+  // What else has to be true of the new build is looked at here: what fails above or here takes the switch back.
+  const { switched } = track.progress;
+  if (switched !== null) await pruneReleases(clone, switched);
+}
+
+/**
+ * A step that does not succeed leaves its server on the build it had (API.md).
+ * @returns why it has failed: as given, or that its switch could not be taken back
+ */
+async function takeBack(step: TrackedStep, failure: unknown): Promise<unknown> {
+  const { context, item, lost, track } = step;
+  const { switched } = track.progress;
+  if (switched === null) return failure;
   try {
-    await runActions('postpull', actions.postpull, actionsRun);
+    await revertClone(await openClone(step, lost), switched);
+    await context.transaction((tx) => restoreInstallation(tx, installationBefore(item, track)));
+    return failure;
   } catch (error) {
-    // A step that does not succeed leaves its server on the build it had (API.md).
-    if (error instanceof AppError && undo.switched !== null) {
-      await revertClone(clone, undo.switched);
-      undo.switched = null;
-      await context.transaction((tx) => restoreInstallation(tx, installation));
-    }
-    throw error;
+    return error;
   }
 }
+
+/** Leaves nothing on the server of what prepull and postpull have run. What cannot be removed, the next step does. */
+async function cleanUp(step: TrackedStep): Promise<void> {
+  const { context, item, lost } = step;
+  const { prepull, postpull } = item.gitdeploy.actions;
+  if (!hasStates(prepull) && !hasStates(postpull)) return;
+  try {
+    await endRuns(runsOf(await openClone(step, lost)), lost);
+  } catch (error) {
+    context.log.info({ err: error, server: item.server.name }, 'runs were left on a server');
+  }
+}
+
+async function openClone(step: TrackedStep, signal: AbortSignal): Promise<CloneRun> {
+  const { dependencies, item, work, fences, commit, lost, track, log } = step;
+  const { config } = dependencies;
+  const { connection } = await connectServer(dependencies, item.server, signal);
+  const deploymentId = work.deployment.id;
+  return { config, connection, item, deploymentId, fences, commit, lost, track, log };
+}
+
+const hasStates = (forms: Readonly<Record<string, unknown>>): boolean =>
+  Object.keys(forms).length > 0;
