@@ -10,6 +10,7 @@ import { AppError } from './domain/errors.ts';
 import { lockDataDirectory } from './embedded/data-directory-lock.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
 import { createHealthCheck, probeStorage } from './health.ts';
+import { startWebhookDeliverer } from './jobs/deliver-webhooks.ts';
 import { createDepotGuard } from './jobs/depot-guard.ts';
 import { createHandlers } from './jobs/handlers.ts';
 import { startObserver } from './jobs/observe-servers.ts';
@@ -137,6 +138,14 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
       });
       worker = started;
       parts.add(() => started.close());
+      const deliverer = startWebhookDeliverer({
+        config,
+        database,
+        listener,
+        log,
+        version: readVersion(),
+      });
+      parts.add(() => deliverer.close());
       const upkeep = startUpkeep({ config, database, depot, queue, log });
       parts.add(() => upkeep.close());
     },

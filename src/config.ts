@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from './domain/errors.ts';
 import { storageFault } from './storage-fault.ts';
-import { type AllowList, parseAllowList } from './transport/http/address-policy.ts';
+import { ALLOW_NONE, type AllowList, parseAllowList } from './transport/http/address-policy.ts';
 import { parseTrustedProxies, type TrustedProxies } from './trusted-proxies.ts';
 
 const count = (fallback: number, min: number, max: number) =>
@@ -19,6 +19,21 @@ function readAllowList(text: string, context: z.RefinementCtx): AllowList {
     return z.NEVER;
   }
 }
+
+/** Empty settings have their default, so that nothing beyond public addresses needs a word. */
+function readWebhookAllowList(text: string, context: z.RefinementCtx): AllowList {
+  return text === 'none' ? ALLOW_NONE : readAllowList(text, context);
+}
+
+function readPublicUrl(text: string, context: z.RefinementCtx): string | null {
+  if (text === '') return null;
+  if (/^https?:\/\/[^?#\s]+$/.test(text) && URL.canParse(text)) return text.replace(/\/+$/, '');
+  context.addIssue({ code: 'custom', message: 'must be a URL such as https://muster.example.com' });
+  return z.NEVER;
+}
+
+/** Where internal receivers are. Without link-local and the like, where clouds tell a machine its credentials. */
+const PRIVATE_NETWORKS = '10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8,::1';
 
 function readTrustedProxies(text: string, context: z.RefinementCtx): TrustedProxies {
   const proxies = parseTrustedProxies(text);
@@ -65,6 +80,10 @@ const Settings = z.object({
   MUSTER_DATABASE_CONNECTIONS: count(10, 2, 1000),
   MUSTER_SSH_CONNECT_TIMEOUT_MS: count(10_000, 100, 600_000),
   MUSTER_STEP_TIMEOUT_MS: count(900_000, 1000, 86_400_000),
+  MUSTER_PUBLIC_URL: z.string().default('').transform(readPublicUrl),
+  MUSTER_WEBHOOK_ALLOW: z.string().default(PRIVATE_NETWORKS).transform(readWebhookAllowList),
+  MUSTER_WEBHOOK_TIMEOUT_MS: count(10_000, 100, 120_000),
+  MUSTER_WEBHOOK_RETRY_MS: count(15_000, 1, 3_600_000),
   MUSTER_JOB_RETENTION_DAYS: count(90, 1, 36_500),
   MUSTER_AUDIT_RETENTION_DAYS: count(0, 0, 36_500),
   MUSTER_TOKENS_PER_USER: count(100, 1, 100_000),
@@ -104,6 +123,16 @@ export interface Config {
   readonly maxTokensPerUser: number;
   /** Live streams that one process sends at once. */
   readonly maxEventStreams: number;
+  /** Where people reach this Muster, without a slash at its end; null if nobody has said. */
+  readonly publicUrl: string | null;
+  readonly webhooks: {
+    /** Where messages may be sent besides public addresses. */
+    readonly allow: AllowList;
+    /** For one attempt. */
+    readonly timeoutMs: number;
+    /** Before the second attempt; each further pause is four times as long. */
+    readonly retryMs: number;
+  };
   readonly sshConnectTimeoutMs: number;
   readonly stepTimeoutMs: number;
   /** How old what is known of a server may get before the worker looks again; 0: it never looks by itself. */
@@ -168,6 +197,12 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     auditRetentionDays: s.MUSTER_AUDIT_RETENTION_DAYS,
     maxTokensPerUser: s.MUSTER_TOKENS_PER_USER,
     maxEventStreams: s.MUSTER_EVENT_STREAMS,
+    publicUrl: s.MUSTER_PUBLIC_URL,
+    webhooks: {
+      allow: s.MUSTER_WEBHOOK_ALLOW,
+      timeoutMs: s.MUSTER_WEBHOOK_TIMEOUT_MS,
+      retryMs: s.MUSTER_WEBHOOK_RETRY_MS,
+    },
     sshConnectTimeoutMs: s.MUSTER_SSH_CONNECT_TIMEOUT_MS,
     stepTimeoutMs: s.MUSTER_STEP_TIMEOUT_MS,
     observeIntervalSeconds: s.MUSTER_OBSERVE_INTERVAL_SECONDS,

@@ -38,6 +38,7 @@ import { addRootRoutes, type Health } from './routes/root.ts';
 import { addServerRoutes } from './routes/servers.ts';
 import { addTokenRoutes } from './routes/tokens.ts';
 import { addUserRoutes } from './routes/users.ts';
+import { addWebhookRoutes } from './routes/webhooks.ts';
 import { readVersion } from './version.ts';
 
 export interface AppOptions {
@@ -110,6 +111,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   addUserRoutes(app, context);
   addTokenRoutes(app, context);
   addAuditRoutes(app, context);
+  addWebhookRoutes(app, context);
   await app.ready();
   return app;
 }

@@ -39,6 +39,8 @@ export const ERROR_CODES = [
   'no_servers',
   'conflicting_packages',
   'deployment_failed',
+  'plan_changed',
+  'superseded',
   // Servers
   'servers_failed',
   'server_unreachable',
@@ -61,6 +63,8 @@ export const ERROR_CODES = [
   'gitprovider_refused',
   'gitprovider_unreachable',
   'gitrepo_diverged',
+  // Webhooks
+  'webhook_url_refused',
   // Muster itself
   'storage_failed',
   'service_unavailable',

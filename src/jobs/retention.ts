@@ -4,6 +4,7 @@ import type { Database } from '../store/database.ts';
 import { deleteOldDeploymentEvents } from '../store/events.ts';
 import { deleteOldJobs } from '../store/jobs.ts';
 import { deleteExpiredTokens } from '../store/users.ts';
+import { deleteOldDeliveries } from '../store/webhook-deliveries.ts';
 import { pause } from './pause.ts';
 
 /** Rows in one transaction: it must never hold others up. */
@@ -21,7 +22,8 @@ export interface Retention {
 }
 
 /**
- * Deletes what is older than `days`: jobs that are over with their events, and what deployments have printed.
+ * Deletes what is older than `days`: jobs that are over with their events, what deployments have printed, and
+ * deliveries of webhooks that are over.
  * Deployments themselves, and what became of them, are kept for ever. Of the audit goes what is older than
  * `auditDays`, and of tokens what has expired.
  */
@@ -31,6 +33,7 @@ export async function deleteOldHistory(
 ): Promise<{
   jobs: number;
   outputs: number;
+  deliveries: number;
   auditEvents: number;
   tokens: number;
 }> {
@@ -51,6 +54,7 @@ export async function deleteOldHistory(
   return {
     jobs: await drain(() => database.transaction((tx) => deleteOldJobs(tx, old))),
     outputs: await drain(() => deleteOldDeploymentEvents(database.db, { ...old, kind: 'output' })),
+    deliveries: await drain(() => deleteOldDeliveries(database.db, old)),
     auditEvents:
       auditDays === 0 ? 0 : await drain(() => deleteOldAuditEvents(database.db, oldAudit)),
     tokens: await drain(() => deleteExpiredTokens(database.db, PORTION)),

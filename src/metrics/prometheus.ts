@@ -113,6 +113,16 @@ function addWork(registry: Registry, sources: MetricsSources): void {
     },
   );
   add(
+    {
+      name: 'muster_webhook_deliveries',
+      help: 'Deliveries of webhooks by status.',
+      labelNames: ['status'],
+    },
+    (gauge, { deliveries }) => {
+      for (const { status, count } of deliveries) gauge.set({ status }, count);
+    },
+  );
+  add(
     { name: 'muster_jobs_due', help: 'Jobs that could be done now and that no worker has.' },
     (gauge, { dueJobs }) => gauge.set(dueJobs),
   );

@@ -9,6 +9,8 @@ export interface WorkStatistics {
   readonly jobs: readonly (Count & { readonly kind: string })[];
   readonly deployments: readonly Count[];
   readonly steps: readonly Count[];
+  /** Messages of webhooks. */
+  readonly deliveries: readonly Count[];
   /** Jobs that could be done now and that no worker has. */
   readonly dueJobs: number;
   /** How long the oldest of them has been due; 0 if there is none. */

@@ -76,7 +76,13 @@ function opens({ sealed }: SealedSecret, key: Uint8Array): boolean {
   }
 }
 
-const NOUNS = { keypairs: 'keypair', gitproviders: 'git provider', jobs: 'job' } as const;
+const NOUNS = {
+  keypairs: 'keypair',
+  gitproviders: 'git provider',
+  jobs: 'job',
+  webhook_urls: 'the URL of webhook',
+  webhook_secrets: 'the secret of webhook',
+} as const;
 
 function told(secrets: readonly SealedSecret[]): string {
   const [first] = secrets;

@@ -4,7 +4,7 @@ import { toJson } from './json.ts';
 
 /** A stored secret, encrypted by `sealSecret`. */
 export interface SealedSecret {
-  readonly table: 'keypairs' | 'gitproviders' | 'jobs';
+  readonly table: 'keypairs' | 'gitproviders' | 'jobs' | 'webhook_urls' | 'webhook_secrets';
   readonly id: string;
   readonly name: string;
   readonly sealed: Uint8Array<ArrayBuffer>;
@@ -18,7 +18,14 @@ export async function listSealedSecrets(db: Db): Promise<SealedSecret[]> {
   const keypairs = await db.keypair.findMany({ orderBy: { name: 'asc' } });
   const gitproviders = await db.gitprovider.findMany({ orderBy: { name: 'asc' } });
   const jobs = await db.job.findMany({ where: { status: { in: ['queued', 'running'] } } });
+  const webhooks = await db.webhook.findMany({ orderBy: { name: 'asc' } });
   return [
+    ...webhooks.flatMap(({ id, name, urlSealed, secretSealed }) => [
+      { table: 'webhook_urls' as const, id, name, sealed: urlSealed },
+      ...(secretSealed === null
+        ? []
+        : [{ table: 'webhook_secrets' as const, id, name, sealed: secretSealed }]),
+    ]),
     ...jobs.flatMap(({ id, data }) => {
       const { success, data: found } = SealedData.safeParse(data);
       const sealed = success ? new Uint8Array(Buffer.from(found.sealedUrl, 'base64')) : null;
@@ -41,7 +48,7 @@ export async function listSealedSecrets(db: Db): Promise<SealedSecret[]> {
 
 /** Keeps everybody else from adding or changing a sealed secret until the transaction ends. */
 export async function lockSealedSecrets(tx: Db): Promise<void> {
-  await tx.$executeRaw`lock table keypairs, gitproviders, jobs in share row exclusive mode`;
+  await tx.$executeRaw`lock table keypairs, gitproviders, jobs, webhooks in share row exclusive mode`;
 }
 
 /** Puts another encryption of the same secret in the place of a stored one. */
@@ -62,6 +69,12 @@ export async function replaceSealedSecret(
       });
       return;
     }
+    case 'webhook_urls':
+      await tx.webhook.update({ where: { id }, data: { urlSealed: sealed } });
+      return;
+    case 'webhook_secrets':
+      await tx.webhook.update({ where: { id }, data: { secretSealed: sealed } });
+      return;
     case 'gitproviders':
       await tx.gitprovider.update({ where: { id }, data: { authSealed: sealed } });
       return;

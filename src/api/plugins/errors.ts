@@ -31,6 +31,7 @@ export const STATUS_OF = {
   checksum_mismatch: 422,
   upload_incomplete: 400,
   indirect_url_refused: 400,
+  webhook_url_refused: 400,
   download_failed: 422,
   package_map_conflict: 422,
 
@@ -40,6 +41,8 @@ export const STATUS_OF = {
   no_servers: 400,
   conflicting_packages: 400,
   deployment_failed: 409,
+  plan_changed: 409,
+  superseded: 409,
 
   servers_failed: 409,
   server_unreachable: 503,

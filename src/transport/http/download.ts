@@ -1,14 +1,18 @@
 import { Readable } from 'node:stream';
 import { type Dispatcher, errors, request } from 'undici';
+import { counted } from '../../domain/counted.ts';
 import { AppError } from '../../domain/errors.ts';
 import type { AllowList } from './address-policy.ts';
 import {
   type DownloadLimits,
+  type HostFaults,
   openPinnedAgent,
   type Resolve,
   resolveBySystem,
 } from './pinned-agent.ts';
-import { assertSourceUrl, hostOf, showUrl } from './source-url.ts';
+import { codeOf, isTlsCode } from './socket-errors.ts';
+import { assertSourceUrl, hostOf, refusedAddress, showUrl } from './source-url.ts';
+import { authorization, withoutCredentials } from './url-credentials.ts';
 
 export interface DownloadOptions {
   readonly url: URL;
@@ -59,6 +63,16 @@ export async function download<T>(
   }
 }
 
+const FAULTS: HostFaults = {
+  refused: refusedAddress,
+  unresolved: (url, why, cause) =>
+    new AppError(
+      'download_failed',
+      `The host of ${showUrl(url)} could not be looked up (${why}); check the name.`,
+      { details: { url: showUrl(url), reason: why }, cause },
+    ),
+};
+
 interface FetchOptions extends DownloadOptions {
   readonly limits: DownloadLimits;
 }
@@ -73,6 +87,7 @@ async function follow<T>(o: FetchOptions, consume: (content: Readable) => Promis
       resolve: o.resolve ?? resolveBySystem,
       verifyTls: o.verifyTls,
       limits: o.limits,
+      faults: FAULTS,
     });
     try {
       const answer = await ask(url, { agent, signal: o.signal });
@@ -167,28 +182,6 @@ async function* metered(
   }
 }
 
-function withoutCredentials(url: URL): URL {
-  const plain = new URL(url);
-  plain.username = '';
-  plain.password = '';
-  plain.hash = '';
-  return plain;
-}
-
-function authorization(url: URL): { authorization?: string } {
-  if (url.username === '' && url.password === '') return {};
-  const pair = `${decoded(url.username)}:${decoded(url.password)}`;
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
 function explain(cause: unknown, url: URL): unknown {
   if (cause instanceof AppError) return cause;
   if (cause instanceof errors.ConnectTimeoutError) {
@@ -198,7 +191,7 @@ function explain(cause: unknown, url: URL): unknown {
     return failed(url, 'the server has gone silent', cause);
   }
   const code = codeOf(cause);
-  if (TLS_CODES.test(code)) {
+  if (isTlsCode(code)) {
     const message = `The certificate of ${hostOf(url)} is not trusted (${code}); correct it there, or give verify=false.`;
     return new AppError('download_failed', message, {
       details: { url: showUrl(url), reason: code },
@@ -206,16 +199,6 @@ function explain(cause: unknown, url: URL): unknown {
     });
   }
   return failed(url, `the connection failed or broke off (${code})`, cause);
-}
-
-/** Of OpenSSL's verification and of Node's own check of the name. */
-const TLS_CODES =
-  /CERT|SELF_SIGNED|UNABLE_TO_(?:GET_ISSUER|VERIFY)|INVALID_(?:CA|PURPOSE)|HOSTNAME_MISMATCH|PATH_LENGTH/;
-
-function codeOf(cause: unknown): string {
-  if (cause instanceof AggregateError) return codeOf(cause.errors[0]);
-  if (!(cause instanceof Error)) return 'unknown';
-  return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
 }
 
 function failed(url: URL, why: string, cause?: unknown): AppError {
@@ -227,13 +210,16 @@ function failed(url: URL, why: string, cause?: unknown): AppError {
 }
 
 function tookTooLong(url: URL, limits: DownloadLimits): AppError {
-  return failed(url, `it was not complete after ${Math.round(limits.totalMs / 1000)} seconds`);
+  return failed(
+    url,
+    `it was not complete after ${counted(Math.round(limits.totalMs / 1000), 'second')}`,
+  );
 }
 
 function tooLarge(maxBytes: number): AppError {
   return new AppError(
     'payload_too_large',
-    `The download is larger than ${maxBytes} bytes; the setting MUSTER_UPLOAD_MAX_BYTES allows more.`,
+    `The download is larger than ${counted(maxBytes, 'byte')}; the setting MUSTER_UPLOAD_MAX_BYTES allows more.`,
     { details: { max_bytes: maxBytes } },
   );
 }

@@ -1,9 +1,8 @@
 import { lookup } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent, buildConnector } from 'undici';
-import { AppError } from '../../domain/errors.ts';
 import { type AllowList, forbiddenReason } from './address-policy.ts';
-import { hostOf, refusedAddress, showUrl } from './source-url.ts';
+import { hostOf } from './source-url.ts';
 
 /** Finds all addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
@@ -22,11 +21,18 @@ export interface DownloadLimits {
   readonly totalMs: number;
 }
 
+/** How a host that cannot be connected to is told of, in the words of whoever wants to connect. */
+export interface HostFaults {
+  /** @param reason half a sentence whose subject is the address */
+  readonly refused: (host: string, address: string, reason: string) => Error;
+  readonly unresolved: (url: URL, why: string, cause: unknown) => Error;
+}
+
 /**
  * Looks the host of a URL up once and makes an agent that connects to the addresses found, and to no others: what the
  * name means a moment later makes no difference. Addresses that are not allowed are left out.
  * @returns an agent for this host alone, to be destroyed by the caller
- * @throws {AppError} `indirect_url_refused` if no address is allowed, `download_failed` if there is none
+ * @throws what `faults` makes of it if no address is allowed, or if there is none
  */
 export async function openPinnedAgent(
   url: URL,
@@ -35,6 +41,7 @@ export async function openPinnedAgent(
     readonly resolve: Resolve;
     readonly verifyTls: boolean;
     readonly limits: DownloadLimits;
+    readonly faults: HostFaults;
   },
 ): Promise<Agent> {
   const addresses = await allowedAddresses(url, o);
@@ -70,6 +77,7 @@ async function allowedAddresses(
     readonly allow: AllowList;
     readonly resolve: Resolve;
     readonly limits: DownloadLimits;
+    readonly faults: HostFaults;
   },
 ): Promise<readonly string[]> {
   const host = hostOf(url);
@@ -77,18 +85,23 @@ async function allowedAddresses(
   const allowed = all.filter((address) => forbiddenReason(host, address, o.allow) === null);
   if (allowed.length > 0) return allowed.map(plainAddress);
   const [address = ''] = all;
-  throw refusedAddress(host, address, forbiddenReason(host, address, o.allow) ?? 'is refused');
+  const reason = forbiddenReason(host, address, o.allow) ?? 'is refused';
+  throw o.faults.refused(host, address, reason);
 }
 
 async function resolveInTime(
   url: URL,
-  { resolve, limits }: { readonly resolve: Resolve; readonly limits: DownloadLimits },
+  o: {
+    readonly resolve: Resolve;
+    readonly limits: DownloadLimits;
+    readonly faults: HostFaults;
+  },
 ): Promise<readonly string[]> {
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(new Error('no answer in time')), limits.connectMs);
+  const timer = setTimeout(() => late.abort(new Error('no answer in time')), o.limits.connectMs);
   try {
     const found = await Promise.race([
-      resolve(hostOf(url)),
+      o.resolve(hostOf(url)),
       new Promise<never>((_, reject) => {
         late.signal.addEventListener('abort', () => reject(late.signal.reason), { once: true });
       }),
@@ -97,11 +110,7 @@ async function resolveInTime(
     throw new Error('it has no address');
   } catch (cause) {
     const why = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
-    throw new AppError(
-      'download_failed',
-      `The host of ${showUrl(url)} could not be looked up (${why}); check the name.`,
-      { details: { url: showUrl(url), reason: why }, cause },
-    );
+    throw o.faults.unresolved(url, why, cause);
   } finally {
     clearTimeout(timer);
   }
