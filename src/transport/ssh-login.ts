@@ -63,6 +63,8 @@ async function tryLogIn(target: SshTarget, options: LoginOptions): Promise<Login
     );
     // Whatever it breaks with is told by the client.
     sock?.on('error', () => undefined);
+    // A channel of the jump host stays half open until this side ends it as well.
+    sock?.once('end', () => sock?.destroy());
     await new Promise<void>((resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), {
         once: true,

@@ -52,12 +52,16 @@ export function makeSshConnection(
   client.on('error', (error) => {
     lastError = error;
   });
-  client.once('close', () => {
+  const lose = (): void => {
+    if (lost.signal.aborted) return;
     isOpen = false;
     lost.abort(connectionLost(target, lastError));
     for (const stream of forwarded) stream.destroy();
     events.onClose();
-  });
+  };
+  // Through a jump host the end of the server's side may be all that comes.
+  client.once('end', lose);
+  client.once('close', lose);
 
   const run = async (script: RemoteScript, runOptions: RunOptions): Promise<RunResult> => {
     const asRoot = runOptions.asRoot === true && target.connection.become === true;

@@ -116,6 +116,20 @@ describe.skipIf(!(await requireSshFleet()))('a server that is reached from anoth
     expect((await again.run(script('uname -n'), limits)).stdout).toBe('web01\n');
   });
 
+  it('is connected to anew when it has been restarted, though its jump host has not', async () => {
+    const transport = transportWith();
+    const target = through('web01', 'jump01');
+    const first = await transport.connect(target);
+    expect((await first.run(script('uname -n'), limits)).stdout).toBe('web01\n');
+    await lab.fleet.stop('web01');
+    await lab.fleet.start('web01');
+    // The end of the first connection comes when it comes.
+    await expect.poll(async () => (await transport.connect(target)) === first).toBe(false);
+    const again = await transport.connect(target);
+    expect((await again.run(script('uname -n'), limits)).stdout).toBe('web01\n');
+    await expect.poll(() => transport.statistics().openConnections).toBe(2);
+  });
+
   it('keeps its jump host open as long as it is open itself', async () => {
     const transport = transportWith({ idleMs: 300 });
     const connection = await transport.connect(through('web01', 'jump01'));
