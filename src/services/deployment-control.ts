@@ -98,7 +98,11 @@ const ACTIONS: Readonly<
       error: null,
       finishedAt: null,
     });
-    await noteRequests(tx, deployment.id, { pauseRequestedAt: null, cancelRequestedAt: null });
+    await noteRequests(tx, deployment.id, {
+      pauseRequestedAt: null,
+      cancelRequestedAt: null,
+      supersededById: null,
+    });
     return startJob(locked, 'retry', { status: 'queued', action: 'retry', steps });
   },
   rollback: async (locked) => {

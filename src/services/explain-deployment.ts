@@ -90,7 +90,11 @@ function describeState(deployment: DeploymentDetails): string[] {
     case 'failed':
       return ['It has failed and stopped; servers that were done keep what they have.'];
     case 'cancelled':
-      return ['It was cancelled; servers that were done keep what they have.'];
+      return [
+        deployment.supersededById === null
+          ? 'It was cancelled; servers that were done keep what they have.'
+          : `Deployment ${deployment.supersededById} has taken over; servers that were done keep what they have until that one comes to them.`,
+      ];
     case 'rolled_back':
       return ['It was rolled back: every server has what it had before.'];
   }
@@ -151,7 +155,8 @@ function describeGate(waits: Exclude<WaitingFor, { kind: 'deployment' }>): strin
   }
 }
 
-function describeFailures({ batches, rollbackBatches, error }: DeploymentDetails): string[] {
+function describeFailures(deployment: DeploymentDetails): string[] {
+  const { batches, rollbackBatches, error, supersededById } = deployment;
   const steps = [...batches, ...rollbackBatches].flatMap((batch) => batch.steps);
   const failed = steps.filter((s) => s.status === 'failed');
   const skipped = steps.filter((s) => s.status === 'skipped').length;
@@ -161,7 +166,8 @@ function describeFailures({ batches, rollbackBatches, error }: DeploymentDetails
   if (failed.length > MAX_FAILURES) {
     sentences.push(`${failed.length - MAX_FAILURES} more steps failed; the deployment lists them.`);
   }
-  if (failed.length === 0 && error !== null) sentences.push(messageOf(error));
+  const isTold = failed.length > 0 || supersededById !== null;
+  if (!isTold && error !== null) sentences.push(messageOf(error));
   if (skipped > 0) {
     sentences.push(`${skipped} ${skipped === 1 ? 'step' : 'steps'} never ran because of that.`);
   }

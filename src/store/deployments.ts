@@ -53,6 +53,7 @@ export interface NewDeployment {
   readonly reason: string | null;
   readonly target: RecordedTarget;
   readonly options: DeploymentOptions;
+  readonly planHash: string;
   readonly batches: readonly PlannedBatch[];
   /** Ids of the names that the batches speak of. */
   readonly serverIds: ReadonlyMap<string, string>;
@@ -83,6 +84,7 @@ export async function insertDeployment(tx: Db, deployment: NewDeployment): Promi
       reason: deployment.reason,
       target: toJson(deployment.target),
       options: toJson(deployment.options),
+      planHash: deployment.planHash,
     },
   });
   const batches = await tx.batch.createManyAndReturn({
@@ -200,11 +202,15 @@ export async function lockDeployment(tx: Db, id: string): Promise<DeploymentHead
   return row === null ? null : head(row);
 }
 
-/** Notes what a user has asked for, or (null) that it is done with. */
+/** Notes what has been asked for, or (null) that it is done with. */
 export async function noteRequests(
   tx: Db,
   id: string,
-  requests: { pauseRequestedAt?: Date | null; cancelRequestedAt?: Date | null },
+  requests: {
+    pauseRequestedAt?: Date | null;
+    cancelRequestedAt?: Date | null;
+    supersededById?: string | null;
+  },
 ): Promise<void> {
   await tx.deployment.update({ where: { id }, data: requests });
 }
@@ -224,6 +230,22 @@ export async function findOlderOverlap(
           where theirs.deployment_id = d.id and mine.deployment_id = ${deployment.id}::uuid)
      order by d.id limit 1`;
   return row?.id ?? null;
+}
+
+/** The other deployments of an application that are under way and have a pair in common with this one, oldest first. */
+export function listOverlapping(
+  db: Db,
+  deployment: { readonly id: string; readonly applicationId: string },
+): Promise<{ id: string; status: DeploymentStatus; buildName: string }[]> {
+  return db.$queryRaw`
+    select d.id::text, d.status::text, d.build_name as "buildName" from deployments d
+     where d.application_id = ${deployment.applicationId}::uuid and d.id <> ${deployment.id}::uuid
+       and d.status in ('queued', 'preparing', 'running', 'paused', 'rolling_back')
+       and exists (
+         select from steps theirs
+           join steps mine on mine.server_id = theirs.server_id and mine.gitdeploy_id = theirs.gitdeploy_id
+          where theirs.deployment_id = d.id and mine.deployment_id = ${deployment.id}::uuid)
+     order by d.id`;
 }
 
 /** The pairs that two deployments have in common, by server. */

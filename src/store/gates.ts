@@ -7,6 +7,7 @@ import { fromJson, toJson } from './json.ts';
 /** What decides whether the next batch of a deployment may begin, as it is now. */
 export interface GateState {
   readonly isPauseRequested: boolean;
+  readonly isSuperseded: boolean;
   readonly isFreezeOverridden: boolean;
   readonly waitingFor: WaitingFor | null;
   /** When the batch in question was approved. */
@@ -23,6 +24,7 @@ export async function readGateState(
     where: { id: deploymentId },
     select: {
       pauseRequestedAt: true,
+      supersededById: true,
       options: true,
       waitingFor: true,
       // An id that no batch has, so that there is one shape of the row.
@@ -32,6 +34,7 @@ export async function readGateState(
   if (row === null) return null;
   return {
     isPauseRequested: row.pauseRequestedAt !== null,
+    isSuperseded: row.supersededById !== null,
     isFreezeOverridden: fromJson(DeploymentOptions, row.options).override_freeze,
     waitingFor: row.waitingFor === null ? null : fromJson(WaitingFor, row.waitingFor),
     approvedAt: row.batches[0]?.approvedAt ?? null,

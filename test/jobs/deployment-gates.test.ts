@@ -228,3 +228,106 @@ describe('an explanation', () => {
     }
   });
 });
+
+describe('a deployment on servers that another one works on', () => {
+  it('is not begun with on_conflict=reject, and nothing is left of it', async () => {
+    const first = await lab.deploy('b2', '&approve=each_slice');
+    await waitingFor(first, { kind: 'approval' });
+    const url = '/app/shop/deployments?build_name=b3&on_conflict=reject';
+    const body = { servers: ['s3'], gitdeploys: ['Web'] };
+    const before = (await lab.api.call('GET', '/app/shop/deployments')).body.deployments;
+    const refused = await lab.api.call('POST', url, { body });
+    expect(refused).toMatchObject({ status: 409, body: { error: { code: 'conflict' } } });
+    expect(refused.body.error.details.deployments).toMatchObject([{ id: first }]);
+    expect((await lab.api.call('GET', '/app/shop/deployments')).body.deployments).toEqual(before);
+    await lab.act(first, 'approve');
+    await lab.until(first, 'succeeded');
+    expect((await lab.api.call('POST', `${url}&wait=60`, { body })).body.status).toBe('succeeded');
+  });
+
+  it('takes over at the next safe point with on_conflict=supersede', async () => {
+    await lab.hold();
+    const first = await lab.deploy('b2');
+    await expect.poll(async () => (await lab.show(first)).status, WAIT).toBe('running');
+    const second = await lab.deploy('b3', '&on_conflict=supersede');
+    expect(await lab.show(first)).toMatchObject({ superseded_by: second, status: 'running' });
+    await lab.open();
+    await lab.until(second, 'succeeded');
+    // What ran came to its end; what had not begun never did.
+    const ended = await lab.show(first);
+    expect(ended).toMatchObject({ status: 'cancelled', error: { code: 'superseded' } });
+    expect(ended.batches.map((b: { status: string }) => b.status)).toEqual([
+      'succeeded',
+      'cancelled',
+    ]);
+    expect(await versions()).toEqual(['b3', 'b3', 'b3', 'b3']);
+    const { batches } = await lab.show(second);
+    const [first_step, ,] = batches[0].steps;
+    expect(first_step.from_commit).toBe(
+      Object.values<{ commit: string }>(ended.commits)[0]?.commit,
+    );
+    expect((await explain(first)).sentences[0]).toContain(`Deployment ${second} has taken over`);
+    expect(await audited('deployment.supersede')).toMatchObject({ subject: first });
+  });
+
+  it('takes over at once from one that only waits', async () => {
+    const first = await lab.deploy('b2', '&approve=each_slice');
+    await waitingFor(first, { kind: 'approval' });
+    const queued = await lab.deploy('b2');
+    const second = await lab.deploy('b3', '&on_conflict=supersede');
+    await lab.until(second, 'succeeded');
+    for (const id of [first, queued]) {
+      expect(await lab.show(id)).toMatchObject({ status: 'cancelled', superseded_by: second });
+    }
+    expect(await versions()).toEqual(['b3', 'b3', 'b3', 'b3']);
+  });
+});
+
+describe('a plan', () => {
+  const dryRun = async (build: string, options = '') => {
+    const url = `/app/shop/deployments?build_name=${build}&dry_run=true${options}`;
+    const body = { environments: ['production'], groups: ['all'] };
+    return lab.api.call('POST', url, { body });
+  };
+
+  it('says what each server has, and what would change there', async () => {
+    const one = { servers: ['s0'], gitdeploys: ['Web'] };
+    await lab.until(await lab.deploy('b2', '', one), 'succeeded');
+    const { servers, plan_hash } = (await dryRun('b2')).body;
+    expect(plan_hash).toMatch(/^v1-/);
+    expect(servers.Web).toMatchObject([
+      { from_build: 'b2', servers: ['s0'], up_to_date: true, changes: { modified: 0 } },
+      {
+        from_build: 'b1',
+        servers: ['s1', 's2', 's3'],
+        up_to_date: false,
+        changes: { added: 1, modified: 1, deleted: 1 },
+      },
+    ]);
+  });
+
+  it('is deployed by its hash only as long as nothing has changed', async () => {
+    const { plan_hash } = (await dryRun('b2')).body;
+    expect((await dryRun('b2')).body.plan_hash).toBe(plan_hash);
+    const one = { servers: ['s0'], gitdeploys: ['Web'] };
+    await lab.until(await lab.deploy('b3', '', one), 'succeeded');
+    const url = `/app/shop/deployments?build_name=b2&plan_hash=${plan_hash}`;
+    const body = { environments: ['production'], groups: ['all'] };
+    const refused = await lab.api.call('POST', url, { body });
+    expect(refused).toMatchObject({
+      status: 409,
+      body: { error: { code: 'plan_changed', details: { changed: ['commits', 'servers'] } } },
+    });
+    expect(refused.body.error.message).toContain('the head of a gitrepo, what a server has');
+    const { plan_hash: now } = (await dryRun('b2', '&rolling_divisor=3')).body;
+    const other = await lab.api.call('POST', url.replace(plan_hash, now), { body });
+    expect(other.body.error.details.changed).toEqual(['options', 'batches']);
+    const fresh = (await dryRun('b2')).body.plan_hash;
+    const deployed = await lab.api.call('POST', `${url.replace(plan_hash, fresh)}&wait=60`, {
+      body,
+    });
+    expect(deployed.body).toMatchObject({ status: 'succeeded', plan_hash: fresh });
+    const senseless = await lab.api.call('POST', url.replace(plan_hash, 'abc'), { body });
+    expect(senseless).toMatchObject({ status: 400 });
+  });
+});

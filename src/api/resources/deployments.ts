@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { computeProgress, deploymentLifecycle, isFinal } from '../../domain/deployment-state.ts';
-import type { DeploymentDetails, DeploymentPlan } from '../../services/deployments.ts';
+import type { DeploymentPlan } from '../../services/deployment-plan.ts';
+import type { DeploymentDetails } from '../../services/deployments.ts';
 import type * as schemas from '../schemas/deployments.ts';
 import { toStoredError } from './json.ts';
 import { toTime, toTimeOrNull } from './time.ts';
@@ -30,6 +31,8 @@ export function toDeployment(deployment: DeploymentDetails): Wire {
       isFinal(deploymentLifecycle, deployment.status) ? deployment.finishedAt : null,
     ),
     waiting_for: deployment.waitingFor,
+    superseded_by: deployment.supersededById,
+    plan_hash: deployment.planHash,
     pause_requested_at: toTimeOrNull(deployment.pauseRequestedAt),
     cancel_requested_at: toTimeOrNull(deployment.cancelRequestedAt),
   };
@@ -54,6 +57,28 @@ export function toDeploymentPlan(plan: DeploymentPlan): z.infer<typeof schemas.D
     })),
     warnings: toWarnings(plan.warnings),
     changes: plan.changes,
+    servers: Object.fromEntries(
+      Object.entries(plan.servers).map(([gitdeploy, present]) => [
+        gitdeploy,
+        present.map(({ fromBuild, fromCommit, servers, isUpToDate, drifted, changes }) => ({
+          from_build: fromBuild,
+          from_commit: fromCommit,
+          servers: [...servers],
+          up_to_date: isUpToDate,
+          drifted: [...drifted],
+          changes,
+        })),
+      ]),
+    ),
+    committed_elsewhere: plan.committedElsewhere.map(
+      ({ gitdeploy, gitrepo, branch, fromBuild }) => ({
+        gitdeploy,
+        gitrepo,
+        branch,
+        from_build: fromBuild,
+      }),
+    ),
+    plan_hash: plan.planHash,
   };
 }
 

@@ -1,7 +1,9 @@
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
+import { DeploymentOptions } from '../../domain/deployment-options.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import * as control from '../../services/deployment-control.ts';
+import { planDeployment } from '../../services/deployment-plan.ts';
 import * as service from '../../services/deployments.ts';
 import { getJob } from '../../services/jobs.ts';
 import type { ControlledDeployment as ControlledDeploymentRow } from '../../services/locked-deployment.ts';
@@ -104,11 +106,13 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
     },
     handler: async (request, reply) => {
       const { application } = request.params;
-      const { build_name: buildName, reason = null, dry_run, wait, ...options } = request.query;
-      const input = { buildName, request: request.body, options, reason };
+      const { build_name: buildName, reason = null, plan_hash: planHash = null } = request.query;
+      const { dry_run, wait } = request.query;
+      const options = DeploymentOptions.parse(request.query);
+      const input = { buildName, request: request.body, options, reason, planHash };
       if (dry_run) {
         return toDeploymentPlan(
-          await service.planDeployment(context, callerOf(request), application, input),
+          await planDeployment(context, callerOf(request), application, input),
         );
       }
       const started = await service.createDeployment(

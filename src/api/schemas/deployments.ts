@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { APPROVE_CHOICES } from '../../domain/approval.ts';
 import { CANARY_PATTERN } from '../../domain/canary.ts';
 import { DeploymentOptions } from '../../domain/deployment-options.ts';
+import { PLAN_HASH_PATTERN } from '../../domain/plan-hash.ts';
 import { applicationName, createdTime, next, StoredError, timeOrNull } from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, oneOf, text, wait, wholeNumber } from './parameters.ts';
@@ -43,6 +44,17 @@ export const DeployQuery = z.strictObject({
     APPROVE_CHOICES,
     'Where it waits for a user to approve that it goes on: after the canary, or after every slice but the last.',
   ).default('none'),
+  on_conflict: DeploymentOptions.shape.on_conflict.default('queue').meta({
+    description:
+      'What it does about deployments that work on the same servers: wait for them (`queue`), not begin (`reject`, 409), or take over at their next safe point (`supersede`).',
+  }),
+  plan_hash: z
+    .string()
+    .regex(PLAN_HASH_PATTERN, 'must be a `plan_hash` as `dry_run=true` gives it')
+    .optional()
+    .meta({
+      description: 'Deploy only if the plan is still this one; else 409 with what has changed.',
+    }),
   override_freeze: flag(
     'Deploy also while a freeze window holds. It needs a `reason`, and is audited.',
   ).default(false),
@@ -82,6 +94,7 @@ const Options = z
     canary: z.string().nullable().meta({ description: 'How large the canary is.' }),
     canary_pause: z.number().meta({ description: 'Seconds after the canary.' }),
     approve: z.string().meta({ description: 'Where it waits for an approval.' }),
+    on_conflict: z.string().meta({ description: 'What it does about others on its servers.' }),
     override_freeze: z.boolean().meta({ description: 'Whether it goes on in a freeze.' }),
   })
   .meta({ id: 'DeploymentOptions', description: 'How it runs.' });
@@ -238,6 +251,11 @@ const head = {
   started_at: timeOrNull('When it began.'),
   finished_at: timeOrNull('When it ended.'),
   waiting_for: WaitingFor,
+  superseded_by: z
+    .string()
+    .nullable()
+    .meta({ description: 'The deployment that takes over, or has taken over.' }),
+  plan_hash: z.string().nullable().meta({ description: 'Names the plan that it was made with.' }),
   pause_requested_at: timeOrNull('When a pause was asked for that is not over.'),
   cancel_requested_at: timeOrNull('When its end was asked for.'),
 };
@@ -277,6 +295,17 @@ export const ControlledDeployment = Deployment.extend({
   description: 'A deployment that was asked for something, and the job that sees to it.',
 });
 
+const PresentServers = z
+  .object({
+    from_build: z.string().nullable().meta({ description: 'The build that they have now.' }),
+    from_commit: z.string().meta({ description: 'Its commit.' }),
+    servers: names('Names of the servers that have it.'),
+    up_to_date: z.boolean().meta({ description: 'Whether nothing would change there.' }),
+    drifted: names('Those of them whose files are not as Muster left them.'),
+    changes: ChangedFiles,
+  })
+  .meta({ id: 'PresentServers', description: 'Servers that have the same build now.' });
+
 export const DeploymentPlan = z
   .object({
     application: applicationName,
@@ -289,6 +318,30 @@ export const DeploymentPlan = z
     changes: z
       .record(z.string(), ChangedFiles)
       .meta({ description: 'By gitdeploy, how the files of its gitrepo would change.' }),
+    servers: z
+      .record(z.string(), z.array(PresentServers))
+      .meta({
+        description: 'By gitdeploy, what its servers have now and what would change there.',
+      }),
+    committed_elsewhere: z
+      .array(
+        z.object({
+          gitdeploy: z.string().meta({ description: 'Name of the gitdeploy.' }),
+          gitrepo: z.string().meta({ description: 'The gitrepo that it shares.' }),
+          branch: z.string().meta({ description: 'The branch that it shares.' }),
+          from_build: z
+            .string()
+            .nullable()
+            .meta({ description: 'The build that is committed there now.' }),
+        }),
+      )
+      .meta({
+        description:
+          'Gitdeploys that are not deployed, but share a gitrepo with one that is: the build would be committed to them, too.',
+      }),
+    plan_hash: z.string().meta({
+      description: 'Names this plan: given to a deployment, it runs only if nothing has changed.',
+    }),
   })
   .meta({ id: 'DeploymentPlan', description: 'What a deployment would do.' });
 

@@ -1,5 +1,5 @@
 import { counted } from '../../domain/counted.ts';
-import { AppError, type ErrorBody } from '../../domain/errors.ts';
+import { AppError, type ErrorBody, toErrorBody } from '../../domain/errors.ts';
 import type { Db } from '../../store/database.ts';
 import {
   cancelOpenWork,
@@ -53,11 +53,22 @@ export async function recordFailure(tx: Db, deploymentId: string, error: ErrorBo
   await endAs(tx, deploymentId, { from: UNDER_WAY, to: 'failed', error });
 }
 
-/** Ends a deployment that a user has stopped. */
+/** Ends a deployment that a user has stopped, or that another one has taken over from. */
 export async function recordCancel(tx: Db, deploymentId: string): Promise<void> {
-  await lockDeployment(tx, deploymentId);
+  const deployment = await lockDeployment(tx, deploymentId);
   await cancelOpenWork(tx, deploymentId);
-  await endAs(tx, deploymentId, { from: UNDER_WAY, to: 'cancelled' });
+  const by = deployment?.supersededById ?? null;
+  const error =
+    by === null ? {} : { error: toErrorBody(supersededBy(by, deployment?.buildName ?? '')) };
+  await endAs(tx, deploymentId, { from: UNDER_WAY, to: 'cancelled', ...error });
+}
+
+function supersededBy(id: string, buildName: string): AppError {
+  return new AppError(
+    'superseded',
+    `The deployment of build \`${buildName}\` has ended early, as deployment ${id} took over. Servers that were done keep what they have until that one comes to them.`,
+    { details: { superseded_by: id } },
+  );
 }
 
 async function endAs(

@@ -15,7 +15,7 @@ const PARK_OVER_MS = 3000;
 
 /** Why a batch may not begin, or null if it may. */
 export type GateEnd =
-  | { readonly end: 'cancelled' | 'interrupted' | 'paused' }
+  | { readonly end: 'cancelled' | 'interrupted' | 'paused' | 'superseded' }
   | { readonly end: 'waiting'; readonly waitingFor: WaitingFor }
   | null;
 
@@ -38,6 +38,7 @@ export async function passGates(
     signal.throwIfAborted();
     const state = await readGateState(db, id, previous?.id ?? null);
     if (state === null) return null;
+    if (state.isSuperseded) return { end: 'superseded' };
     if (state.isPauseRequested) return { end: 'paused' };
     const environments = next.steps.map(({ server }) => server.environment);
     const closed = closedGate({

@@ -26,10 +26,10 @@ export interface BatchesRun {
 
 /**
  * How far the batches got: through; stopped by failures; cancelled; interrupted because the worker stops; to a safe
- * point where a user wants a pause; or to a gate that will not open soon.
+ * point where a user wants a pause or another deployment takes over; or to a gate that will not open soon.
  */
 export type BatchesEnd =
-  | { readonly end: 'done' | 'stopped' | 'cancelled' | 'interrupted' | 'paused' }
+  | { readonly end: 'done' | 'stopped' | 'cancelled' | 'interrupted' | 'paused' | 'superseded' }
   | { readonly end: 'waiting'; readonly waitingFor: WaitingFor };
 
 /** Which servers failed, and whether these are too many to go on. */

@@ -1,3 +1,4 @@
+import { deploymentLifecycle, isFinal } from '../../domain/deployment-state.ts';
 import { AppError, toErrorBody } from '../../domain/errors.ts';
 import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
@@ -8,9 +9,11 @@ import {
   findOlderOverlap,
   lockDeployment,
   moveDeployment,
+  noteRequests,
 } from '../../store/deployments.ts';
 import { appendEvent } from '../../store/events.ts';
 import { isBatchApproved } from '../../store/gates.ts';
+import { requestJobCancel } from '../../store/jobs.ts';
 import { type Fences, leaseKey } from '../../store/leases.ts';
 import { openRollback } from '../../store/rollbacks.ts';
 import type { JobDependencies } from '../dependencies.ts';
@@ -63,6 +66,7 @@ export function runDeploymentHandler(dependencies: JobDependencies): JobHandler<
     run: async ({ deploymentId }, context) => {
       const deployment = await findDeployment(db, deploymentId);
       if (deployment === null) return { outcome: 'succeeded', result: { deleted: true } };
+      if (isTakenOver(deployment)) return giveWay(context, deployment);
       switch (deployment.status) {
         case 'queued':
         case 'preparing':
@@ -117,6 +121,8 @@ async function runForward(
         return { outcome: 'again', afterMs: 0 };
       case 'paused':
         return pauseHere(context, deployment.id);
+      case 'superseded':
+        return giveWay(context, deployment);
       case 'waiting':
         return waitAtGate(deployment.id, end.waitingFor);
     }
@@ -247,6 +253,24 @@ async function whileHolding(
   return waitFor(context, { deployment, heldBy: done.heldBy });
 }
 
+/** Another deployment takes over. A rollback is brought to its end all the same. */
+function isTakenOver({ supersededById, status }: DeploymentHead): boolean {
+  return (
+    supersededById !== null && !isFinal(deploymentLifecycle, status) && status !== 'rolling_back'
+  );
+}
+
+/** At a safe point: ends as if a user had cancelled it, so that the one that waits for it can begin. */
+async function giveWay(context: JobContext, { id }: DeploymentHead): Promise<never> {
+  await context.transaction(async (tx) => {
+    const deployment = await lockDeployment(tx, id);
+    if (deployment === null || deployment.cancelRequestedAt !== null) return;
+    await noteRequests(tx, id, { cancelRequestedAt: new Date() });
+    await requestJobCancel(tx, context.jobId);
+  });
+  throw new AppError('superseded', 'Another deployment has taken over.');
+}
+
 /** Its turn will come; its stream says only once what it waits for. */
 async function waitFor(
   context: JobContext,
@@ -310,6 +334,7 @@ function lookAgain(
     const deployment = await lockDeployment(tx, deploymentId);
     if (deployment === null || deployment.cancelRequestedAt !== null) return 0;
     const { status, pauseRequestedAt } = deployment;
+    if (isTakenOver(deployment)) return 0;
     if (status === 'paused') return PAUSED_LOOK_MS;
     const isWaiting = status === 'running' || status === 'queued';
     return isWaiting && pauseRequestedAt === null ? wait(tx, deployment) : 0;
