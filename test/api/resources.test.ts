@@ -222,7 +222,7 @@ describe('keypairs and servers', () => {
   it('are reached by ssh or as a folder, and in no other way', async () => {
     const reply = await put('/server?name=x&environment=e', { connection: { kind: 'telnet' } });
     expect(reply.status).toBe(400);
-    expect(reply.body.error.message).toContain('`kind` must be `ssh` or `local`');
+    expect(reply.body.error.message).toContain('`connection.kind` must be `ssh` or `local`');
   });
 });
 
