@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts';
 import {
   type DeploymentTrigger,
   deploymentLifecycle,
@@ -105,14 +106,14 @@ function describeBatch(batches: DeploymentDetails['batches'], noun: string): str
   const batch = batches[at];
   if (batch === undefined) {
     const done = batches.filter((b) => b.finishedAt !== null).length;
-    return [`${done} of ${batches.length} batches are done.`];
+    return [`${done} of ${counted(batches.length, 'batch is', 'batches are')} done.`];
   }
   const open = batch.steps.filter((s) => s.status === 'pending' || s.status === 'running');
   const running = batch.steps.filter((s) => s.status === 'running');
   const since = batch.startedAt === null ? '' : ` since ${batch.startedAt.toISOString()}`;
   const names = running.slice(0, 3).map((s) => `${s.gitdeployName} on ${s.serverName}`);
   return [
-    `The ${noun} ${at + 1} of ${batches.length} runs${since}: ${batch.steps.length - open.length} of ${batch.steps.length} steps are done.`,
+    `The ${noun} ${at + 1} of ${batches.length} runs${since}: ${batch.steps.length - open.length} of ${counted(batch.steps.length, 'step is', 'steps are')} done.`,
     ...(names.length === 0
       ? []
       : [`At work: ${names.join(', ')}${running.length > names.length ? ', …' : ''}.`]),
