@@ -22,6 +22,8 @@ interface Event {
 const A = '/app/shop';
 const OTHER_PASSWORD = 'another secret pass phrase';
 const PROVIDER_TOKEN = 'glpat-of-the-git-provider';
+const WEBHOOK_PATH = 'T0001-path-of-a-webhook';
+const WEBHOOK_SECRET = 'secret-of-a-webhook';
 const URL_PASSWORD = 'password-in-a-url';
 const KEY = generateKeyPairSync('rsa', {
   modulusLength: 2048,
@@ -36,6 +38,8 @@ const SECRETS = [
   PROVIDER_TOKEN,
   URL_PASSWORD,
   KEY.slice(40, 90),
+  WEBHOOK_PATH,
+  WEBHOOK_SECRET,
   'muster_',
   'scrypt',
 ];
@@ -96,8 +100,62 @@ const control = (verb: string, status: Parameters<typeof deploymentIn>[0]): Scen
   subject: byPrepared,
 });
 
+const newWebhook = { url: `https://hooks.example.com/${WEBHOOK_PATH}`, secret: WEBHOOK_SECRET };
+
+/** Those of webhooks are there twice: for an application, and for all of them. */
+function webhookScenarios(
+  base: string,
+  { at, ...scope }: { at: string; application?: string },
+): Record<string, Scenario> {
+  const add = (name: string) => () => must(api, 'PUT', `${at}/webhooks?name=${name}`, newWebhook);
+  const one = `${base}/webhooks/:webhook`;
+  return {
+    [`PUT ${base}/webhooks`]: {
+      ...scope,
+      url: `${at}/webhooks?name=chat`,
+      body: newWebhook,
+      action: 'webhook.create',
+      subject: 'chat',
+    },
+    [`PATCH ${one}`]: {
+      ...scope,
+      prepare: add('chat2'),
+      url: `${at}/webhooks/chat2`,
+      body: { url: `${newWebhook.url}2`, secret: WEBHOOK_SECRET },
+      action: 'webhook.change',
+      subject: 'chat2',
+    },
+    [`DELETE ${one}`]: {
+      ...scope,
+      prepare: add('chat3'),
+      url: `${at}/webhooks/chat3`,
+      action: 'webhook.delete',
+      subject: 'chat3',
+    },
+    [`POST ${one}/ping`]: {
+      ...scope,
+      prepare: add('chat4'),
+      url: `${at}/webhooks/chat4/ping`,
+      action: 'webhook.ping',
+      subject: 'chat4',
+    },
+    [`POST ${one}/deliveries/:delivery/resend`]: {
+      ...scope,
+      prepare: async () => {
+        await add('chat5')();
+        return (await must(api, 'POST', `${at}/webhooks/chat5/ping`)).body.id;
+      },
+      url: (id) => `${at}/webhooks/chat5/deliveries/${id}/resend`,
+      action: 'webhook.resend',
+      subject: 'chat5',
+    },
+  };
+}
+
 /** One for each route that changes something. */
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  ...webhookScenarios('/global', { at: '/global' }),
+  ...webhookScenarios('/app/:application', { at: A, ...inShop }),
   'PUT /app': {
     url: '/app?app_name=fresh',
     action: 'application.create',

@@ -20,6 +20,7 @@ const EXISTING: Record<string, string> = {
   server: 'web01',
   keypair: 'key',
   gitprovider: 'lab',
+  webhook: 'hook',
   user: 'admin',
 };
 const MISSING: Record<string, string> = {
@@ -27,6 +28,7 @@ const MISSING: Record<string, string> = {
   deployment: UNKNOWN_ID,
   job: UNKNOWN_ID,
   token: UNKNOWN_ID,
+  delivery: UNKNOWN_ID,
 };
 
 const fill = (url: string, values: Record<string, string>): string =>
@@ -59,6 +61,10 @@ beforeAll(async () => {
     url: 'https://gitlab.example.com',
     auth: { token: 'a-token' },
   });
+  const hook = { url: 'https://hooks.example.com/x' };
+  await must(api, 'PUT', '/global/webhooks?name=hook', hook);
+  await must(api, 'PUT', '/app/shop/webhooks?name=hook', hook);
+  EXISTING['delivery'] = (await must(api, 'POST', '/app/shop/webhooks/hook/ping')).body.id;
   const asked = { servers: ['web01'], gitdeploys: ['Web'] };
   const deployment = await must(api, 'POST', '/app/shop/deployments?build_name=1.0', asked);
   EXISTING['deployment'] = deployment.body.id;

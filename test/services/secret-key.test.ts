@@ -19,7 +19,7 @@ describe('the secret key', () => {
   });
   beforeEach(async () => {
     const { db } = database;
-    await db.$executeRaw`truncate keypairs, gitproviders, jobs, audit_events cascade`;
+    await db.$executeRaw`truncate keypairs, gitproviders, jobs, webhooks, audit_events cascade`;
     const keypair = { publicKey: 'ssh-ed25519 AAAA', fingerprint: 'SHA256:x' };
     for (const name of ['kp1', 'kp2']) {
       const privateKeySealed = sealSecret(`private ${name}`, old);
@@ -27,6 +27,10 @@ describe('the secret key', () => {
     }
     const authSealed = sealSecret('token', old);
     await db.gitprovider.create({ data: { name: 'gp1', kind: 'gitea', authSealed } });
+    const urlSealed = sealSecret('https://hooks.example.com/x', old);
+    const secretSealed = sealSecret('signs', old);
+    await db.webhook.create({ data: { name: 'wh1', urlSealed, secretSealed } });
+    await db.webhook.create({ data: { name: 'wh2', urlSealed } });
     const sealedUrl = Buffer.from(sealSecret('https://u:p@host/', old)).toString('base64');
     const job = { kind: 'fetch_build', username: 'ci', data: { sealedUrl, verifyTls: true } };
     await db.job.create({ data: job });
@@ -43,16 +47,16 @@ describe('the secret key', () => {
     await expect(checkSecretKey(database, other)).rejects.toMatchObject({
       code: 'conflict',
       message: expect.stringMatching(
-        /^The secret key is not the one that job `.*` and 3 more were/,
+        /^The secret key is not the one that the URL of webhook `wh1` and 6 more were/,
       ),
     });
-    await database.db.$executeRaw`truncate keypairs, gitproviders, jobs cascade`;
+    await database.db.$executeRaw`truncate keypairs, gitproviders, jobs, webhooks cascade`;
     await expect(checkSecretKey(database, other)).resolves.toBeUndefined();
   });
 
   it('is rotated for everything at once, which the audit tells without a secret', async () => {
     const before = await secrets(old);
-    expect(await rotateSecretKey(database, { from: old, to: next })).toEqual({ rotated: 4 });
+    expect(await rotateSecretKey(database, { from: old, to: next })).toEqual({ rotated: 7 });
     expect(await secrets(next)).toEqual(before);
     await expect(checkSecretKey(database, old)).rejects.toMatchObject({ code: 'conflict' });
     const [job] = await database.db.job.findMany({ where: { status: 'queued' } });
@@ -85,6 +89,8 @@ describe('the secret key', () => {
     expect(columns.map(({ column }) => column)).toEqual([
       'gitproviders.auth_sealed',
       'keypairs.private_key_sealed',
+      'webhooks.secret_sealed',
+      'webhooks.url_sealed',
     ]);
   });
 });

@@ -31,7 +31,6 @@ export const STATUS_OF = {
   checksum_mismatch: 422,
   upload_incomplete: 400,
   indirect_url_refused: 400,
-  webhook_url_refused: 400,
   download_failed: 422,
   package_map_conflict: 422,
 
@@ -59,12 +58,14 @@ export const STATUS_OF = {
   merge_failed: 409,
   action_failed: 409,
   action_interrupted: 409,
+  unhealthy: 409,
   command_timeout: 409,
   command_failed: 409,
 
   gitprovider_refused: 409,
   gitprovider_unreachable: 503,
   gitrepo_diverged: 409,
+  webhook_url_refused: 400,
 
   storage_failed: 503,
   service_unavailable: 503,
