@@ -26,7 +26,8 @@ const LOCK_NOT_AVAILABLE = '55P03';
  * same table `_prisma_migrations`. May be called by any number of processes at once. A migration that was broken off,
  * by an error or by `kill -9`, has left nothing behind and is tried again.
  * @returns the names of the migrations that this call applied, in order
- * @throws {AppError} `service_unavailable` if a migration fails or another process keeps the lock for too long
+ * @throws {AppError} `service_unavailable` if a migration fails or another process keeps the lock for too long,
+ *   `conflict` if the database is that of a newer version
  */
 export async function applyMigrations(
   options: ApplyMigrationsOptions,
@@ -35,7 +36,13 @@ export async function applyMigrations(
   const directory = options.migrationsDirectory ?? join(prismaDirectory(), 'migrations');
   const migrationsList = await readMigrations(directory);
   return await withMigrationLock(databaseUrl, lockTimeoutMs, async (client) => {
-    const interrupted = await findInterruptedMigrations(client);
+    const rows = await readAppliedMigrations(client);
+    refuseNewer(
+      rows,
+      migrationsList.migrationDirectories.map(({ path }) => path),
+    );
+    // Under the lock nobody else is at work, so a migration that began and did not end was broken off.
+    const interrupted = rows.filter((row) => !row.isFinished).map(({ name }) => name);
     const { engine, close } = await openSchemaEngine(databaseUrl);
     try {
       for (const migrationName of interrupted) {
@@ -82,18 +89,36 @@ async function withMigrationLock<T>(
   }
 }
 
-/** Under the lock nobody else is at work, so a migration that began and did not end was broken off. */
-async function findInterruptedMigrations(client: pg.Client): Promise<readonly string[]> {
+interface MigrationRow {
+  readonly name: string;
+  readonly isFinished: boolean;
+}
+
+/** What has been begun in this database and was not rolled back. */
+async function readAppliedMigrations(client: pg.Client): Promise<readonly MigrationRow[]> {
   const table = await client.query<{ found: boolean }>(
     "select to_regclass('_prisma_migrations') is not null as found",
   );
   if (table.rows[0]?.found !== true) {
     return [];
   }
-  const { rows } = await client.query<{ migration_name: string }>(
-    'select migration_name from _prisma_migrations where finished_at is null and rolled_back_at is null',
+  const { rows } = await client.query<MigrationRow>(
+    `select migration_name as name, finished_at is not null as "isFinished"
+       from _prisma_migrations where rolled_back_at is null order by migration_name`,
   );
-  return rows.map((row) => row.migration_name);
+  return rows;
+}
+
+/** An older version would not know what the newer tables mean, and might serve or change the data all the same. */
+function refuseNewer(rows: readonly MigrationRow[], known: readonly string[]): void {
+  const names = new Set(known);
+  const unknown = rows.filter((row) => row.isFinished && !names.has(row.name)).at(-1);
+  if (unknown === undefined) return;
+  throw new AppError(
+    'conflict',
+    `The database is that of a newer Muster, which has applied ${unknown.name}. Start that version, or restore a backup of before the upgrade.`,
+    { details: { migration: unknown.name } },
+  );
 }
 
 /** The engine adds where in its own source it was, numbered line by line; of that only the migration's name is of use. */

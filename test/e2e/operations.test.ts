@@ -1,15 +1,23 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chmod, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { applyMigrations } from '../../prisma/migrate.ts';
+import { prismaDirectory } from '../../prisma/migrations.ts';
 import { type ApiClient, createApiClient } from '../support/api-client.ts';
 import { packTarGz } from '../support/archive.ts';
+import { requirePart } from '../support/parts.ts';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 import { type Program, runProgram, startProgram } from '../support/program.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts';
 
 const run = promisify(execFile);
 const ALL_IN_ONE = 'dist/workers/embedded.js';
+const API = 'dist/src/server.js';
 const ROTATE = 'dist/workers/rotate-secret-key.js';
 
 /** The procedures of docs/operations.md, as they stand there, on a Muster with its own PostgreSQL. */
@@ -158,5 +166,112 @@ describe('an operator of a Muster with its own PostgreSQL', () => {
     await start(data);
     expect((await api('GET', '/app')).status).toBe(200);
     expect((await old('GET', '/app').catch(() => ({ status: 0 }))).status).not.toBe(200);
+  });
+});
+
+/** The procedures that concern a PostgreSQL of one's own. */
+describe.skipIf(!requirePart('redis-server'))('an operator of a distributed Muster', () => {
+  const [firstToken, secondToken] = [
+    randomBytes(32).toString('hex'),
+    randomBytes(32).toString('hex'),
+  ];
+  let directory: TemporaryDirectory;
+  let database: TestDatabase;
+  let redis: TestRedis;
+  let settings: Record<string, string>;
+
+  const query = async (sql: string): Promise<void> => {
+    const client = new pg.Client({ connectionString: database.databaseUrl });
+    await client.connect();
+    try {
+      await client.query(sql);
+    } finally {
+      await client.end();
+    }
+  };
+  const whileRunning = async (work: (url: string) => Promise<void>): Promise<void> => {
+    const program = startProgram(API, settings);
+    const [, url = ''] = await program.says(/listening on (http:\S+)/);
+    try {
+      await work(url);
+    } finally {
+      program.child.kill('SIGTERM');
+      expect((await program.ended).exitCode).toBe(0);
+    }
+  };
+
+  beforeAll(async () => {
+    [directory, database, redis] = await Promise.all([
+      makeTemporaryDirectory(),
+      createTestDatabase({ empty: true }),
+      startRedis(),
+    ]);
+    settings = {
+      DATABASE_URL: database.databaseUrl,
+      REDIS_URL: redis.url,
+      MUSTER_DATA_DIR: join(directory.path, 'data'),
+      MUSTER_PORT: '0',
+      MUSTER_ADMIN_TOKEN: firstToken,
+    };
+  });
+  afterAll(async () => {
+    await redis.stop();
+    await database.drop();
+    await directory.remove();
+  });
+
+  it('upgrades a database of the first version by a start, and finds everything in it', async () => {
+    const migrations = join(prismaDirectory(), 'migrations');
+    const all = (await readdir(migrations)).filter((name) => /^\d/.test(name)).sort();
+    const [first = ''] = all;
+    const oldVersion = join(directory.path, 'old-version');
+    await cp(join(migrations, first), join(oldVersion, first), { recursive: true });
+    const { databaseUrl } = database;
+    expect(await applyMigrations({ databaseUrl, migrationsDirectory: oldVersion })).toEqual({
+      applied: [first],
+    });
+    await query(`
+      insert into applications (id, name) values (gen_random_uuid(), 'widgets');
+      insert into builds (id, application_id, name)
+        select gen_random_uuid(), id, '1.0.0' from applications;
+      insert into servers (id, name, environment, connection)
+        values (gen_random_uuid(), 'web01', 'production', '{"kind":"local","root":"/nowhere"}');
+      insert into jobs (id, kind, data, username, status, finished_at)
+        values (gen_random_uuid(), 'check_server', '{}', 'admin', 'succeeded', now())`);
+
+    await whileRunning(async (url) => {
+      const api = createApiClient({ url, token: firstToken });
+      expect((await api('GET', '/app')).body.applications).toEqual(['widgets']);
+      expect((await api('GET', '/app/widgets/builds')).body.builds).toEqual(['1.0.0']);
+      expect((await api('GET', '/server/web01')).body).toMatchObject({
+        environment: 'production',
+        connection: { kind: 'local', root: '/nowhere' },
+      });
+      expect((await api('GET', '/job')).body.jobs).toHaveLength(1);
+      expect((await api('PUT', '/app/widgets/builds?build_name=2.0.0')).status).toBe(201);
+    });
+    expect(await applyMigrations({ databaseUrl })).toEqual({ applied: [] });
+  });
+
+  it('changes the administrator\u2019s token by its setting, and the old one ends with the restart', async () => {
+    settings = { ...settings, MUSTER_ADMIN_TOKEN: secondToken };
+    await whileRunning(async (url) => {
+      const status = async (token: string) =>
+        (await createApiClient({ url, token })('GET', '/app')).status;
+      expect(await status(secondToken)).toBe(200);
+      expect(await status(firstToken)).toBe(401);
+    });
+  });
+
+  it('is told that a database was upgraded by a newer version, which changes nothing in it', async () => {
+    await query(`
+      insert into _prisma_migrations (id, checksum, migration_name, finished_at, applied_steps_count)
+        values ('newer', 'x', '29991231235959_newer', now(), 1)`);
+    const ended = await runProgram(API, settings);
+    expect(ended.exitCode).toBe(1);
+    expect(ended.stderr).toContain(
+      'muster cannot start: The database is that of a newer Muster, which has applied 29991231235959_newer.',
+    );
+    await query(`delete from _prisma_migrations where id = 'newer'`);
   });
 });

@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -82,6 +82,19 @@ describe('applyMigrations', () => {
     );
     await addMigration('2_killed', 'create table second (id int)');
     expect(await apply()).toEqual({ applied: ['2_killed'] });
+  });
+
+  test('leaves a database alone that a newer version has migrated', async () => {
+    await addMigration('1_one', 'create table one (id int)');
+    await addMigration('2_two', 'create table two (id int)');
+    await apply();
+    await rm(join(folder.path, '2_two'), { recursive: true });
+    await addMigration('1_other', 'create table other (id int)');
+    await expect(apply()).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('that of a newer Muster, which has applied 2_two'),
+    });
+    expect(await query("select to_regclass('other') as found")).toEqual([{ found: null }]);
   });
 
   test('keeps semicolons in strings, comments and functions', async () => {
