@@ -2,16 +2,12 @@ import { z } from 'zod';
 import { defineScript, type RemoteScript } from './script.ts';
 import { SHELL_PRELUDE } from './shell-prelude.ts';
 
-/** Where the runs of a clone lie, and who may touch them. */
-interface RunsPlace {
-  /** The git directory of the clone; the runs are in `muster-runs` in it, which only their user may enter. */
+/** One script that is run once, whatever becomes of the connection. */
+export interface RunRequest {
+  /** The git directory of the clone; its runs are in `muster-runs` in it, which only their user may enter. */
   readonly gitDir: string;
   /** Of the lease of the (server, path); an older one is refused. */
   readonly fence: number;
-}
-
-/** One script that is run once, whatever becomes of the connection. */
-export interface RunRequest extends RunsPlace {
   /** Whose run it is: all others of the clone are ended and removed. Letters, digits and `-`. */
   readonly step: string;
   /** Which of the step's runs. The same one is never started twice. */
@@ -53,8 +49,6 @@ still_runs() {
   [ -z "$leader" ] || [ "$leader" = "$2" ] || return 1
   lives "$1" "$2"
 }
-
-signal_group() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null; }
 
 # end_run FOLDER: ends what runs in it, with all of its process group; fails if nothing does. After 5 seconds by KILL.
 end_run() {
@@ -118,16 +112,20 @@ export const endRunsAnswerSchema = z.object({ ok: z.literal(true), ended: z.numb
 /**
  * End all runs of a clone, each with its whole process group (TERM, after 5 seconds KILL), and remove what is left of
  * them and of earlier ones. Fails with `fenced_off`, `command_failed`.
+ * @param of.fence of whoever asks; null for who ends all of them, whosever they are
  */
-export function endRunsScript({ gitDir, fence }: RunsPlace): RemoteScript {
-  return defineScript({ name: 'end-runs', text: END_TEXT, args: [gitDir, `${fence}`] });
+export function endRunsScript(of: {
+  readonly gitDir: string;
+  readonly fence: number | null;
+}): RemoteScript {
+  return defineScript({ name: 'end-runs', text: END_TEXT, args: [of.gitDir, `${of.fence ?? ''}`] });
 }
 
 const END_TEXT = String.raw`${RUNS_PRELUDE}
 git_dir=$1 fence=$2
 runs=$git_dir/muster-runs
 [ -d "$runs" ] || answer ',"ended":0'
-pass_fence "$fence"
+[ -z "$fence" ] || pass_fence "$fence"
 for other in "$runs"/*; do
   [ ! -d "$other" ] || end_runs "$other"
 done
@@ -141,7 +139,7 @@ answer ",\"ended\":$ended"
  * The fence is looked at again once the run is taken: who came meanwhile with a later one has either been seen, or
  * sees this one and ends it. Signals are trapped and not ignored, as that would be handed on to all that it starts.
  */
-const KEEPER_TEXT = String.raw`
+const KEEPER_TEXT = `
 run=$1
 trap : TERM HUP
 start=$(sed -n "s/.*) [^ZX] //p" "/proc/$$/stat" 2>/dev/null | cut -d " " -f 19)

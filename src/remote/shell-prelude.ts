@@ -61,6 +61,10 @@ identify() {
   sed -n 's/.*) [^ZX] //p' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 19
 }
 
+# signal_group NAME PID: to that process group, or where there is none, to the process. In the one form that dash, bash
+# and busybox take alike.
+signal_group() { kill "-$1" "-$2" 2>/dev/null || kill "-$1" "$2" 2>/dev/null; }
+
 # lives PID IDENTITY: whether that process, or one that it started in its process group, still runs.
 # Zombies do not count: where nobody reaps them, as in many containers, they stay for ever.
 lives() {
@@ -70,7 +74,7 @@ lives() {
     return
   }
   [ -z "$2" ] || [ "$(identify "$1")" != "$2" ] || return 0
-  kill -s 0 -- "-$1" 2>/dev/null &&
+  kill -0 "-$1" 2>/dev/null &&
     [ -n "$(cat /proc/[0-9]*/stat 2>/dev/null | sed -n "s/.*) [^ZX] [0-9]* $1 .*/lives/p")" ]
 }
 `;

@@ -61,7 +61,8 @@ export function sshCommand(script: RemoteScript, options: { asRoot?: boolean } =
 
 /** The command line that sends a signal to a script's process group, or, where that is gone, to the script. */
 export function killCommand(pid: string, name: 'TERM' | 'KILL', asRoot: boolean): string {
-  const kill = `kill -s ${name} -- -${pid} || kill -s ${name} ${pid}`;
+  // The one form that dash, bash and busybox take alike.
+  const kill = `kill -${name} -${pid} || kill -${name} ${pid}`;
   // What runs as root is not the user's own to end; a kill that reaches some of a group counts as done.
   return asRoot
     ? `exec sh -c 'if [ "$(id -u)" = 0 ]; then ${kill}; else sudo -n -- sh -c "${kill}"; fi'`

@@ -74,12 +74,18 @@ interface PlacedState {
   readonly state: State;
 }
 
+/** How a state ended, and whether the last line of its output still has no end. */
+interface FollowedState {
+  readonly answer: StateAnswer;
+  readonly isLineOpen: boolean;
+}
+
 async function runState(placed: PlacedState, run: ActionsRun): Promise<void> {
   const { stage, index, state } = placed;
   const { log, track } = run;
-  const answer = await askState(placed, run);
+  const { answer, isLineOpen } = await askState(placed, run);
   const exit = answer.exitCode === null ? '' : `, exit code ${answer.exitCode}`;
-  const label = `${stage} ${state.id} (${state.function}): ${answer.state}${exit}\n`;
+  const label = `${isLineOpen ? '\n' : ''}${stage} ${state.id} (${state.function}): ${answer.state}${exit}\n`;
   if (answer.state !== 'failed') {
     log.write(label, advance(track, { state: index + 1, offset: 0 }));
     return;
@@ -95,7 +101,7 @@ async function runState(placed: PlacedState, run: ActionsRun): Promise<void> {
 }
 
 /** What a state's script refuses by itself is told with the state that it was. */
-async function askState(placed: PlacedState, run: ActionsRun): Promise<StateAnswer> {
+async function askState(placed: PlacedState, run: ActionsRun): Promise<FollowedState> {
   const { stage, state } = placed;
   try {
     return await followState(placed, run);
@@ -115,7 +121,7 @@ async function askState(placed: PlacedState, run: ActionsRun): Promise<StateAnsw
 async function followState(
   { stage, index, state }: PlacedState,
   run: ActionsRun,
-): Promise<StateAnswer> {
+): Promise<FollowedState> {
   const { connection, gitDir, fence, track, log } = run;
   const { offset } = track.progress;
   const script = stateScript(state, {
@@ -125,15 +131,18 @@ async function followState(
   });
   const name = `${stage}-${index}`;
   const follow = followRunScript({ gitDir, fence, step: track.runs, name, offset, script });
-  return await runOperation(connection, follow, stateAnswerSchema, {
+  let isLineOpen = false;
+  const answer = await runOperation(connection, follow, stateAnswerSchema, {
     asRoot: true,
     timeoutMs: run.timeoutMs,
     signal: run.signal,
     onOutput: ({ stream, text, toldBytes }) => {
+      isLineOpen = !text.endsWith('\n');
       if (stream === 'stderr') log.write(text);
       else log.write(text, advance(track, { offset: offset + toldBytes }));
     },
   });
+  return { answer, isLineOpen };
 }
 
 function detailsOf({ stage, state }: PlacedState): Record<string, unknown> {

@@ -92,10 +92,9 @@ as_user() {
   fail action_failed "The user $runas does not exist on this server; make it or give another runas."
 
 child= watch=
-end_group() { kill -s "$1" -- "-$child" 2>/dev/null || kill -s "$1" "$child" 2>/dev/null; }
 clean_up() {
-  [ -z "$watch" ] || kill -s KILL -- "-$watch" 2>/dev/null || kill -s KILL "$watch" 2>/dev/null
-  [ -z "$child" ] || { end_group TERM && sleep 1 && end_group KILL; }
+  [ -z "$watch" ] || signal_group KILL "$watch"
+  [ -z "$child" ] || { signal_group TERM "$child" && sleep 1 && signal_group KILL "$child"; }
   rm -f "$expired"
 }
 expired=$(mktemp) || fail action_failed 'No temporary file can be made on this server; check the disk.'
@@ -106,14 +105,14 @@ run_bounded() {
   shift
   (as_user env "$@" sh -c "$command") </dev/null 3>&- &
   child=$!
-  $apart sh -c 'sleep "$1"; echo expired >"$2"; kill -s TERM -- "-$3" || kill -s TERM "$3"; sleep 5; kill -s KILL -- "-$3"' \
+  $apart sh -c 'sleep "$1"; echo expired >"$2"; kill -TERM "-$3" || kill -TERM "$3"; sleep 5; kill -KILL "-$3"' \
     muster "$timeout" "$expired" "$child" </dev/null >/dev/null 2>&1 3>&- &
   watch=$!
   wait "$child"
   status=$?
   child=
   # Waited for in silence, as bash else tells of every process that is killed.
-  { kill -s KILL -- "-$watch" || kill -s KILL "$watch"; wait "$watch"; } 2>/dev/null
+  { signal_group KILL "$watch"; wait "$watch"; } 2>/dev/null
   watch=
   return "$status"
 }
