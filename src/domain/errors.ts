@@ -57,6 +57,7 @@ export const ERROR_CODES = [
   'merge_failed',
   'action_failed',
   'action_interrupted',
+  'unhealthy',
   'command_timeout',
   'command_failed',
   // Git providers

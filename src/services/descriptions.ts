@@ -19,14 +19,15 @@ export function describeGitrepo(gitrepo: GitrepoRow): Record<string, unknown> {
 /** A gitdeploy as the audit shows it. */
 export function describeGitdeploy(gitdeploy: GitdeployRow): Record<string, unknown> {
   const { name, packageName, path, gitrepo, branch, attributes, options, actions } = gitdeploy;
-  const { switchMode, keepReleases } = gitdeploy;
+  const { switchMode, keepReleases, healthChecks } = gitdeploy;
   const location = {
     path,
     gitrepo: gitrepo.name,
     default_branch: branch,
     ...(switchMode === 'atomic' ? { switch: switchMode, keep_releases: keepReleases } : {}),
   };
-  return { name, package: packageName, location, attributes, options, actions };
+  const looks = healthChecks.length > 0 ? { health_checks: healthChecks } : {};
+  return { name, package: packageName, location, attributes, options, actions, ...looks };
 }
 
 /** A keypair as the audit shows it: named one by one, so that the private half never is among it. */

@@ -1,6 +1,7 @@
 import { Minimatch } from 'minimatch';
 import { AppError } from '../domain/errors.ts';
 import type { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-options.ts';
+import type { HealthCheck } from '../domain/health-check.ts';
 import { parseBranch, parseDeployPath, parseName } from '../domain/names.ts';
 import { requireKnown } from '../domain/unknown-names.ts';
 import { parseStates } from '../remote/states/parse.ts';
@@ -37,6 +38,7 @@ export interface NewGitdeploy {
   readonly attributes?: Attributes | undefined;
   readonly options?: Partial<GitdeployOptions> | undefined;
   readonly actions?: Partial<GitdeployActions> | undefined;
+  readonly health_checks?: readonly HealthCheck[] | undefined;
 }
 
 export type GitdeployChanges = Partial<Omit<NewGitdeploy, 'name'>>;
@@ -88,6 +90,7 @@ export async function createGitdeploy(
       attributes: input.attributes ?? {},
       options: readOptions(input.options),
       actions: readActions(input.actions),
+      healthChecks: input.health_checks ?? [],
     });
     await recordAudit(tx, caller, {
       action: 'gitdeploy.create',
@@ -144,6 +147,7 @@ export async function changeGitdeploy(
       attributes: changes.attributes ?? (gitdeploy.attributes as Attributes),
       options: changes.options === undefined ? gitdeploy.options : readOptions(changes.options),
       actions: changes.actions === undefined ? gitdeploy.actions : readActions(changes.actions),
+      healthChecks: changes.health_checks ?? gitdeploy.healthChecks,
     });
     await recordAudit(tx, caller, {
       action: 'gitdeploy.change',

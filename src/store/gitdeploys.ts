@@ -1,5 +1,6 @@
 import { AppError } from '../domain/errors.ts';
 import { GitdeployActions, GitdeployOptions } from '../domain/gitdeploy-options.ts';
+import { type HealthCheck, HealthChecks } from '../domain/health-check.ts';
 import type { Attributes } from './builds.ts';
 import { type Db, insertUnique } from './database.ts';
 import type { Gitdeploy, Prisma, SwitchMode } from './generated/client.ts';
@@ -10,9 +11,10 @@ type Row = Gitdeploy & {
   gitrepo: { name: string };
   installations: { server: { name: string } }[];
 };
-export type GitdeployRow = Omit<Row, 'options' | 'actions'> & {
+export type GitdeployRow = Omit<Row, 'options' | 'actions' | 'healthChecks'> & {
   readonly options: GitdeployOptions;
   readonly actions: GitdeployActions;
+  readonly healthChecks: readonly HealthCheck[];
 };
 
 export interface GitdeployValues {
@@ -26,6 +28,7 @@ export interface GitdeployValues {
   readonly attributes: Attributes;
   readonly options: GitdeployOptions;
   readonly actions: GitdeployActions;
+  readonly healthChecks: readonly HealthCheck[];
 }
 
 const include = {
@@ -40,6 +43,7 @@ const parsed = (row: Row): GitdeployRow => ({
   ...row,
   options: fromJson(GitdeployOptions, row.options),
   actions: fromJson(GitdeployActions, row.actions),
+  healthChecks: fromJson(HealthChecks, row.healthChecks),
 });
 
 export async function listGitdeploys(
@@ -102,5 +106,6 @@ function columns(
     attributes: toJson(values.attributes),
     options: toJson(values.options),
     actions: toJson(values.actions),
+    healthChecks: toJson(values.healthChecks),
   };
 }

@@ -1,5 +1,6 @@
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { RemoteScript } from '../remote/script.ts';
+import type { Destination } from './dial.ts';
 
 /** A way to a server by SSH. */
 export interface SshAddress {
@@ -72,6 +73,11 @@ export interface Connection {
    *   server gives no root to who asks for it; the signal's reason
    */
   run(script: RemoteScript, options: RunOptions): Promise<RunResult>;
+  /**
+   * A TCP connection from the server to what it reaches. It ends when this connection does.
+   * @throws what says why there is none, for people; the signal's reason
+   */
+  forward(to: Destination): Promise<Duplex>;
 }
 
 /** What goes on over SSH in this process, for whoever watches it. */

@@ -11,6 +11,7 @@ import {
   type RunOptions,
   type RunResult,
 } from './connection.ts';
+import { dialTcp } from './dial.ts';
 import { keepTail } from './output-tail.ts';
 import { TERM_GRACE_MS, watchTheClock } from './run-limits.ts';
 
@@ -50,6 +51,7 @@ export async function connectLocal(options: LocalServerOptions): Promise<Connect
     pathOn: (path) => (path === '/' ? root : join(root, checkAbsolute(path))),
     run: async (script, runOptions) =>
       await runLocally({ shell, env: { PATH: searchPath, HOME: homedir() } }, script, runOptions),
+    forward: dialTcp,
   };
 }
 

@@ -4,6 +4,7 @@ import { AppError } from '../domain/errors.ts';
 import type { RemoteScript } from '../remote/script.ts';
 import { makePlaces, unlessAborted } from './bounded.ts';
 import type { Connection, RunOptions, RunResult } from './connection.ts';
+import type { Destination } from './dial.ts';
 import { checkAbsolute } from './local.ts';
 import { killCommand, sshCommand } from './quote.ts';
 import type { SshBudgets } from './ssh-budgets.ts';
@@ -15,16 +16,7 @@ export interface PooledConnection extends Connection {
   /** Scripts that run or wait for a channel, and connections that go through this one. */
   readonly inUse: number;
   readonly isOpen: boolean;
-  /** A TCP connection from the server to elsewhere. It ends when this connection does. */
-  forward(to: Forward): Promise<Duplex>;
   close(): void;
-}
-
-/** Where a connection through a server goes, and for how long that is waited for. */
-export interface Forward {
-  readonly host: string;
-  readonly port: number;
-  readonly signal: AbortSignal;
 }
 
 /** What the pool is told of a connection. */
@@ -101,7 +93,7 @@ export function makeSshConnection(
     }
   };
 
-  const forward = async ({ host, port, signal }: Forward): Promise<Duplex> => {
+  const forward = async ({ host, port, signal }: Destination): Promise<Duplex> => {
     const opening = new Promise<Duplex>((resolve, reject) => {
       client.forwardOut('127.0.0.1', 0, host, port, (error, stream) => {
         if (error !== undefined) return reject(error);

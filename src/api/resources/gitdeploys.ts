@@ -24,6 +24,7 @@ export function toGitdeploy(
     attributes: toAttributes(gitdeploy.attributes),
     options: gitdeploy.options,
     actions: gitdeploy.actions,
+    ...(gitdeploy.healthChecks.length > 0 ? { health_checks: [...gitdeploy.healthChecks] } : {}),
     servers: gitdeploy.installations.map(({ server }) => server.name),
     created_datetime: toTime(gitdeploy.createdAt),
   };

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { HealthChecks } from '../../domain/health-check.ts';
 import { Attributes, applicationName, createdTime, listing, next } from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, flagInBody, text, wait } from './parameters.ts';
@@ -61,6 +62,10 @@ const changeable = {
   attributes: Attributes.optional(),
   options: Options.optional(),
   actions: Actions.optional(),
+  health_checks: HealthChecks.optional().meta({
+    description:
+      'What must hold after postpull, one after the other; a step whose server does not become healthy fails and is taken back.',
+  }),
   action: Actions.optional().meta({ description: 'Another name of `actions`.' }),
 };
 
@@ -149,6 +154,10 @@ export const Gitdeploy = z
         postpull: states.meta({ description: 'States applied right after.' }),
       })
       .meta({ description: 'What runs on the server around a deployment.' }),
+    health_checks: z
+      .array(z.unknown())
+      .exactOptional()
+      .meta({ description: 'What must hold after postpull; absent if nothing is looked at.' }),
     servers: z.array(z.string()).meta({ description: 'Where it is initialized, sorted.' }),
     created_datetime: createdTime,
   })

@@ -15,6 +15,7 @@ import type { JobContext } from '../handler.ts';
 import { pause } from '../pause.ts';
 import type { PhaseWork, StepWork } from './deployment-work.ts';
 import { endRuns, runActions } from './run-actions.ts';
+import { runChecks } from './run-checks.ts';
 import { stageObjects } from './stage-objects.ts';
 import { openStepLog, type StepLog } from './step-log.ts';
 import { advance, installationBefore, type StepTrack, trackOf } from './step-track.ts';
@@ -203,7 +204,10 @@ async function deployOnce(step: TrackedStep, { staged }: { staged: boolean }): P
     else log.write(describeSwitch(answer));
   }
   await runActions('postpull', actions.postpull, actionsRun);
-  // What else has to be true of the new build is looked at here: what fails above or here takes the switch back.
+  // What fails above or here takes the switch back.
+  const { healthChecks } = item.gitdeploy;
+  const address = addressOf(item.server);
+  await runChecks(healthChecks, { connection, address, path, signal, log });
   const { switched } = track.progress;
   if (switched !== null) await pruneReleases(clone, switched);
 }
@@ -243,6 +247,11 @@ async function openClone(step: TrackedStep, signal: AbortSignal): Promise<CloneR
   const { connection } = await connectServer(dependencies, item.server, signal);
   const deploymentId = work.deployment.id;
   return { config, connection, item, deploymentId, fences, commit, lost, track, log };
+}
+
+/** Where a worker reaches what a server serves. */
+function addressOf({ connection }: StepWork['server']): string {
+  return connection.kind === 'ssh' ? connection.host : '127.0.0.1';
 }
 
 const hasStates = (forms: Readonly<Record<string, unknown>>): boolean =>
