@@ -36,6 +36,8 @@ if [ ! -e "$home/.git" ]; then
   if [ -d "$leaving" ] && [ "$(git config --file "$leaving/config" --get muster.installation 2>/dev/null)" = "$installation" ]; then
     gone
   fi
+  # Empty, these are what a kill in the last moment has left.
+  rmdir "$home/releases" "$home" 2>/dev/null
   answer ',"state":"absent","left":[],"leftCount":0'
 fi
 [ "$(clone_value "$home" muster.installation)" = "$installation" ] ||

@@ -76,6 +76,7 @@ refuse_other_stage "$home-init" "$path" "$installation"
 rm -rf "$home-init"
 words=$(mkdir "$home-init" 2>&1) || fail command_failed "Nothing can be made in $parent: $words"
 stage=$home-init
+sign_stage "$stage" "$installation" || fail command_failed "Nothing can be written in $parent; check its disk."
 
 # Tried before anything is promised, with links to folders, as they will be.
 can_replace_links() (
@@ -86,8 +87,7 @@ can_replace_links ||
   fail server_unsuitable "This server cannot replace a link to a folder in one step: its mv has neither -T nor -h, and there is no perl. Install one of them, or let this gitdeploy switch in place."
 
 build() {
-  sign_stage "$stage" "$installation" &&
-    make_repository "$stage/clone" "$branch" "$installation" "$gitrepo" &&
+  make_repository "$stage/clone" "$branch" "$installation" "$gitrepo" &&
     write_info "$GIT_DIR" "$@" &&
     fill_repository "$branch" "$commit" &&
     releases=$stage/clone/releases && metas=$GIT_DIR/muster-releases &&

@@ -1,10 +1,8 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { initializeScript } from '../../../src/remote/initialize.ts';
-import type { RemoteScript } from '../../../src/remote/script.ts';
 import { stageScript } from '../../../src/remote/stage.ts';
 import { switchScript } from '../../../src/remote/switch.ts';
 import {
@@ -15,6 +13,7 @@ import {
   makeCloneLab,
   switchDefaults,
 } from './clone-lab.ts';
+import { runAndKill } from './run-and-kill.ts';
 
 let lab: CloneLab;
 const file = (name: string): string => join(lab.path, name);
@@ -26,49 +25,7 @@ afterEach(async () => {
   await lab.close();
 });
 
-/**
- * Run a script with a git that kills the script's whole process group at its n-th call: before the call, or after it.
- * (Of two that a pipe starts at once, both may count as the second: then nothing is killed.)
- * @returns whether there was an n-th call
- */
-async function runAndKill(
-  script: RemoteScript,
-  kill: { at: number; when: 'before' | 'after' },
-  input: Buffer = Buffer.alloc(0),
-): Promise<boolean> {
-  const folder = join(lab.root, '..', 'killing-git');
-  const counter = join(folder, 'count');
-  await mkdir(folder, { recursive: true });
-  await writeFile(counter, '');
-  const real = spawnSync('sh', ['-c', 'command -v git']).stdout.toString().trim();
-  const murder = 'kill -KILL 0; sleep 5';
-  await writeFile(
-    join(folder, 'git'),
-    `#!/bin/sh\nprintf x >>"${counter}"\nread -r calls <"${counter}"\n[ "\${#calls}" -eq ${kill.at} ] || exec ${real} "$@"\n${
-      kill.when === 'before' ? murder : `${real} "$@"; ${murder}`
-    }\n`,
-  );
-  await chmod(join(folder, 'git'), 0o755);
-  const child = spawn('sh', ['-c', script.text, 'muster', ...script.args], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-    env: { PATH: `${folder}:/usr/bin:/bin` },
-  });
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(input);
-  await once(child, 'close');
-  // The others of its group die in the same moment, but not in the same instant.
-  await expect.poll(() => groupExists(child.pid ?? 0), { interval: 5 }).toBe(false);
-  return (await readFile(counter, 'utf8')).length >= kill.at;
-}
-
-function groupExists(leader: number): boolean {
-  try {
-    return process.kill(-leader, 0);
-  } catch {
-    return false;
-  }
-}
+const killing = (): string => join(lab.root, '..', 'killing-git');
 
 describe('a script that is killed at any git command', () => {
   // Killed after a call or before the next one is nearly the same, so every other call is met, in both ways in turn.
@@ -89,7 +46,7 @@ describe('a script that is killed at any git command', () => {
         have,
       );
       await lab.stage(next, have);
-      wasKilled = await runAndKill(switchScript(switchDefaults(lab.path, next, at)), {
+      wasKilled = await runAndKill(killing(), switchScript(switchDefaults(lab.path, next, at)), {
         at,
         when,
       });
@@ -121,7 +78,8 @@ describe('a script that is killed at any git command', () => {
       have: one,
     });
     let at = 1;
-    while (await runAndKill(script, { at, when: 'after' }, lab.upstream.pack(want, one))) at += 1;
+    while (await runAndKill(killing(), script, { at, when: 'after' }, lab.upstream.pack(want, one)))
+      at += 1;
     expect(at).toBeGreaterThan(4);
     expect((await lab.stage(want, one)).state).toBe('present');
     expect((await readdir(file('.git'))).filter((name) => name.startsWith('muster'))).toEqual([]);
@@ -142,7 +100,12 @@ describe('a script that is killed at any git command', () => {
     for (let wasKilled = true; wasKilled; at += 1) {
       const exists = at % 2 === 0;
       if (exists) await mkdir(lab.path);
-      wasKilled = await runAndKill(initializeScript(options), { at, when: 'after' }, pack);
+      wasKilled = await runAndKill(
+        killing(),
+        initializeScript(options),
+        { at, when: 'after' },
+        pack,
+      );
       const done = await lab.initialize(commit);
       expect(done.head).toBe(commit);
       expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');

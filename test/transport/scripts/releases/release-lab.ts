@@ -45,7 +45,7 @@ export interface ReleaseLab
   /** @returns what the server made of it, without sending any object */
   prepare(want: string, gitignore?: readonly string[]): Promise<'made' | 'ready' | 'need_objects'>;
   stage(want: string, have: string | null): Promise<void>;
-  switchTo(target: string, fence?: number): Promise<SwitchAnswer>;
+  switchTo(target: string, fence?: number, step?: string): Promise<SwitchAnswer>;
   /** What a deployment does: prepare, stage if need be, switch. */
   deploy(target: string, have: string): Promise<SwitchAnswer>;
   revert(
@@ -104,9 +104,9 @@ export async function makeReleaseLab(shell: readonly string[] = ['sh']): Promise
         { stdin: () => Readable.from([upstream.pack(want, have)]), ...quick },
       );
     },
-    switchTo: (target, fence) => {
+    switchTo: (target, fence, step = '-') => {
       last = fence ?? last + 1;
-      const script = switchReleaseScript({ ...common, target, ...locked(last) });
+      const script = switchReleaseScript({ ...common, target, step, ...locked(last) });
       return runOperation(connection, script, switchAnswerSchema, quick);
     },
     deploy: async (target, have) => {
