@@ -1,6 +1,7 @@
 import { AppError } from '../domain/errors.ts';
 import { openSecret } from '../domain/sealed-secret.ts';
 import { MAX_JUMPS } from '../domain/server-connection.ts';
+import { findKeypairById } from '../store/keypairs.ts';
 import { findServersById, pinHostKey, type ServerRow } from '../store/servers.ts';
 import type { Connection, ServerTarget, SshAddress } from '../transport/connection.ts';
 import type { JobDependencies } from './dependencies.ts';
@@ -44,7 +45,11 @@ async function reach(
   way: Way,
 ): Promise<ServerAccess & { readonly target: ServerTarget }> {
   const jump = await reachJump(dependencies, server, way);
-  const target = toTarget(server, dependencies.config.secretKey, jump?.target);
+  const target = toTarget(
+    await withPresentKeys(dependencies, server),
+    dependencies.config.secretKey,
+    jump?.target,
+  );
   const connection = await dependencies.transport.connect(target, { signal: way.signal });
   const seen = connection.hostKey;
   const pinned = [...(jump?.pinned ?? [])];
@@ -92,6 +97,16 @@ async function pin(
     'host_key_changed',
     `Server \`${server.name}\` showed two different host keys within moments. Nothing was done on it; check who answers at its address.`,
   );
+}
+
+/** Rows are read when a job begins, which may be long ago; the keypair may have been given other keys since. */
+async function withPresentKeys(
+  { database }: JobDependencies,
+  server: ServerRow,
+): Promise<ServerRow> {
+  if (server.keypairId === null) return server;
+  const keypair = await findKeypairById(database.db, server.keypairId);
+  return keypair === null ? server : { ...server, keypair };
 }
 
 function toTarget(

@@ -13,6 +13,10 @@ export function findKeypair(db: Db, name: string): Promise<KeypairRow | null> {
   return db.keypair.findUnique({ where: { name } });
 }
 
+export function findKeypairById(db: Db, id: string): Promise<KeypairRow | null> {
+  return db.keypair.findUnique({ where: { id } });
+}
+
 /** @throws {AppError} `already_exists` */
 export function insertKeypair(
   db: Db,

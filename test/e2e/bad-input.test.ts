@@ -153,7 +153,7 @@ describe('bad input on the main path', () => {
       expect(errorOf(await upload('nope', new Uint8Array([1]))).status).toBe(404);
       const archive = await packTarGz({ 'a.txt': 'a' });
       const refused = await upload(build, archive, 'file_type=tar.gz&package_map=nope');
-      expect(errorOf(refused).status).toBe(404);
+      expect(errorOf(refused).status).toBe(400);
       await expectUnharmed(build);
     });
 
