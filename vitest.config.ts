@@ -32,8 +32,8 @@ export default defineConfig({
           include: END_TO_END,
           globalSetup: ['test/support/global-setup.ts'],
           expect: AWAITED,
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
           // Two at once: they mostly wait for servers and processes, and each has all of its own.
           maxWorkers: 2,
           sequence: { groupOrder: 2 },

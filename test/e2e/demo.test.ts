@@ -12,7 +12,7 @@ import { captureOutput, registerSecretFiles } from '../support/run-output.ts';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts';
 
 const DEMO = fileURLToPath(new URL('../../dist/scripts/demo/main.js', import.meta.url));
-const READY_MS = 120_000;
+const READY_MS = 240_000;
 const POLL_MS = 50;
 
 const fleet = await sshFleetAvailable();

@@ -49,6 +49,13 @@ describe.skipIf(!available)('servers that are hard to reach', () => {
     await on('gate01', `echo '${publicKey}' >/root/.ssh/authorized_keys`);
     await on('web01', `echo '${publicKey}' >/home/deploy/.ssh/authorized_keys`);
   };
+  /** With the connections go the logins by keys that are let in no more. */
+  const endLogins = async (): Promise<void> => {
+    for (const name of ['gate01', 'web01']) {
+      await fleet.stop(name);
+      await fleet.start(name);
+    }
+  };
   const connectionTo = (name: string, keypair: string): object => {
     const server = fleet.servers.find((one) => one.name === name);
     const { host, port } = server ?? {};
@@ -186,14 +193,18 @@ describe.skipIf(!available)('servers that are hard to reach', () => {
       // The host key stays pinned.
       expect(connection).toMatchObject({ keypair: 'kp2', host_key: hostKeyOf(name) });
     }
-    // Logins of before go with the connections.
-    for (const name of ['gate01', 'web01']) {
-      await fleet.stop(name);
-      await fleet.start(name);
-    }
+    await endLogins();
     await must('DELETE', '/global/keypairs/kp1');
     await expectCheck('web01').toMatchObject({ status: 200 });
     await expectDeployed('2.0.0');
+  });
+
+  it('are given new keys of the same keypair all at once', async () => {
+    const { public_key: third } = await must('PATCH', '/global/keypairs/kp2?generate=true');
+    await letIn(third);
+    await endLogins();
+    await expectCheck('web01').toMatchObject({ status: 200 });
+    await expectDeployed('3.0.0');
   });
 
   it('say so when a key is let in no more', async () => {
@@ -203,7 +214,7 @@ describe.skipIf(!available)('servers that are hard to reach', () => {
     await expectCheck('web01').toMatchObject({
       error: { code: 'server_login_refused', details: { server: 'web01' } },
     });
-    expect(await deploy('2.1.0')).not.toMatchObject({ status: 'succeeded' });
-    expect(await on('web01', 'cat /srv/app/widgets/version')).toBe('2.0.0');
+    expect(await deploy('3.1.0')).not.toMatchObject({ status: 'succeeded' });
+    expect(await on('web01', 'cat /srv/app/widgets/version')).toBe('3.0.0');
   });
 });
