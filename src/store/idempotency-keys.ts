@@ -28,7 +28,16 @@ export interface KeptReply {
 
 /** Takes a key for a request. @returns null if it is taken now, else the row of the request that has it */
 export async function takeKey(db: Db, request: KeyedRequest): Promise<IdempotencyKeyRow | null> {
-  const { userId, key, requestHash } = request;
+  const { userId, key } = request;
+  for (;;) {
+    if (await insertKey(db, request)) return null;
+    const row = await db.idempotencyKey.findUnique({ where: { userId_key: { userId, key } } });
+    // Given back in this very moment, it is free again.
+    if (row !== null) return row;
+  }
+}
+
+async function insertKey(db: Db, { userId, key, requestHash }: KeyedRequest): Promise<boolean> {
   const count = await db.$executeRaw`
     insert into idempotency_keys as k (user_id, key, request_hash)
     values (${userId}::uuid, ${key}, ${requestHash})
@@ -38,8 +47,7 @@ export async function takeKey(db: Db, request: KeyedRequest): Promise<Idempotenc
      where k.created_at < now() - make_interval(hours => ${KEPT_HOURS})
         or (k.status_code is null
             and k.created_at < now() - make_interval(mins => ${ABANDONED_MINUTES}))`;
-  if (count === 1) return null;
-  return db.idempotencyKey.findUniqueOrThrow({ where: { userId_key: { userId, key } } });
+  return count === 1;
 }
 
 /** What those listen for who wait for the reply to a request of this key. */
