@@ -17,6 +17,8 @@ export const DeploymentOptions = z.object({
   canary_pause: z.number().int().default(0),
   /** Where a user must say yes before it goes on. */
   approve: z.enum(APPROVE_CHOICES).default('none'),
+  /** What it does about a server that cannot be reached: fail there, or leave it out, to catch up later. */
+  unreachable: z.enum(['fail', 'skip']).default('fail'),
   /** What it does about deployments under way on the same pairs: wait for them, begin not at all, or take over. */
   on_conflict: z.enum(['queue', 'reject', 'supersede']).default('queue'),
   /** Whether it goes on in a freeze. */

@@ -39,6 +39,7 @@ export const ERROR_CODES = [
   'no_servers',
   'conflicting_packages',
   'deployment_failed',
+  'preflight_failed',
   'plan_changed',
   'superseded',
   // Servers
@@ -58,6 +59,7 @@ export const ERROR_CODES = [
   'action_failed',
   'action_interrupted',
   'unhealthy',
+  'no_space',
   'command_timeout',
   'command_failed',
   // Git providers

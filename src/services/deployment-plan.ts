@@ -1,6 +1,6 @@
 import { EMPTY_TREE } from '../depot/git.ts';
 import type { Batch } from '../domain/batches.ts';
-import { summarizeChanges, type TreeDifference } from '../domain/changed-files.ts';
+import { summarizeChanges } from '../domain/changed-files.ts';
 import type {
   ChangedFiles,
   DeploymentOptions,
@@ -97,11 +97,8 @@ function treeComparer({ depot }: ServiceContext, applicationId: string): Compare
   const known = new Map<string, Promise<ChangedFiles>>();
   return (from, to) =>
     getOrAdd(known, `${from} ${to}`, async () => {
-      const difference: TreeDifference =
-        from === to
-          ? { added: [], modified: [], deleted: [] }
-          : await depot.diffTrees({ applicationId, from, to });
-      return summarizeChanges(difference);
+      if (from === to) return summarizeChanges({ added: [], modified: [], deleted: [] });
+      return summarizeChanges(await depot.diffTrees({ applicationId, from, to }));
     });
 }
 

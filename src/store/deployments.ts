@@ -53,7 +53,8 @@ export interface NewDeployment {
   readonly reason: string | null;
   readonly target: RecordedTarget;
   readonly options: DeploymentOptions;
-  readonly planHash: string;
+  /** Null where nobody has seen a plan before. */
+  readonly planHash: string | null;
   readonly batches: readonly PlannedBatch[];
   /** Ids of the names that the batches speak of. */
   readonly serverIds: ReadonlyMap<string, string>;

@@ -168,6 +168,9 @@ export async function recordDeployed(
       deploymentId: state.deploymentId,
       drift: state.isModified ? 'modified' : 'none',
       observedAt: now,
+      missedBuildId: null,
+      missedDeploymentId: null,
+      missedAt: null,
     },
   });
 }

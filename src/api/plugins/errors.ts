@@ -40,6 +40,7 @@ export const STATUS_OF = {
   no_servers: 400,
   conflicting_packages: 400,
   deployment_failed: 409,
+  preflight_failed: 409,
   plan_changed: 409,
   superseded: 409,
 
@@ -59,6 +60,7 @@ export const STATUS_OF = {
   action_failed: 409,
   action_interrupted: 409,
   unhealthy: 409,
+  no_space: 409,
   command_timeout: 409,
   command_failed: 409,
 

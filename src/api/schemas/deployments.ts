@@ -44,6 +44,10 @@ export const DeployQuery = z.strictObject({
     APPROVE_CHOICES,
     'Where it waits for a user to approve that it goes on: after the canary, or after every slice but the last.',
   ).default('none'),
+  unreachable: DeploymentOptions.shape.unreachable.default('fail').meta({
+    description:
+      'What it does about a server that cannot be reached: fail there, or leave it out (`skip`), to catch up later.',
+  }),
   on_conflict: DeploymentOptions.shape.on_conflict.default('queue').meta({
     description:
       'What it does about deployments that work on the same servers: wait for them (`queue`), not begin (`reject`, 409), or take over at their next safe point (`supersede`).',
@@ -94,6 +98,7 @@ const Options = z
     canary: z.string().nullable().meta({ description: 'How large the canary is.' }),
     canary_pause: z.number().meta({ description: 'Seconds after the canary.' }),
     approve: z.string().meta({ description: 'Where it waits for an approval.' }),
+    unreachable: z.string().meta({ description: 'What it does about what cannot be reached.' }),
     on_conflict: z.string().meta({ description: 'What it does about others on its servers.' }),
     override_freeze: z.boolean().meta({ description: 'Whether it goes on in a freeze.' }),
   })
@@ -318,11 +323,9 @@ export const DeploymentPlan = z
     changes: z
       .record(z.string(), ChangedFiles)
       .meta({ description: 'By gitdeploy, how the files of its gitrepo would change.' }),
-    servers: z
-      .record(z.string(), z.array(PresentServers))
-      .meta({
-        description: 'By gitdeploy, what its servers have now and what would change there.',
-      }),
+    servers: z.record(z.string(), z.array(PresentServers)).meta({
+      description: 'By gitdeploy, what its servers have now and what would change there.',
+    }),
     committed_elsewhere: z
       .array(
         z.object({

@@ -1,4 +1,4 @@
-import { toErrorBody } from '../../domain/errors.ts';
+import { AppError, type ErrorBody, toErrorBody } from '../../domain/errors.ts';
 import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
 import { type BatchRow, finishStep, moveBatch } from '../../store/deployments.ts';
@@ -7,9 +7,10 @@ import type { JobDependencies } from '../dependencies.ts';
 import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
 import { type BatchWork, isOpen, type PhaseWork, type StepWork } from './deployment-work.ts';
+import { isLeftOut } from './left-out.ts';
 import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
 import { passGates } from './pass-gates.ts';
-import { runStep } from './run-step.ts';
+import { noteMissed, runStep } from './run-step.ts';
 
 export interface BatchesRun {
   readonly work: PhaseWork;
@@ -32,9 +33,10 @@ export type BatchesEnd =
   | { readonly end: 'done' | 'stopped' | 'cancelled' | 'interrupted' | 'paused' | 'superseded' }
   | { readonly end: 'waiting'; readonly waitingFor: WaitingFor };
 
-/** Which servers failed, and whether these are too many to go on. */
+/** Which servers failed, and whether these are too many to go on; and which could not be reached and are left out. */
 interface Failures {
   readonly servers: Set<string>;
+  readonly leftOut: Set<string>;
   readonly isTooMany: () => boolean;
 }
 
@@ -70,7 +72,13 @@ function failuresSoFar(work: PhaseWork): Failures {
     .filter(({ step }) => step.status === 'failed');
   const servers = new Set(failedSteps.map(({ server }) => server.id));
   const limit = work.phase === 'rollback' ? Number.POSITIVE_INFINITY : work.options.max_failures;
-  return { servers, isTooMany: () => servers.size > limit };
+  const leftOut = new Set(
+    work.batches
+      .flatMap((b) => b.steps)
+      .filter(({ step }) => isLeftOut(step))
+      .map(({ server }) => server.id),
+  );
+  return { servers, leftOut, isTooMany: () => servers.size > limit };
 }
 
 /** @returns when it was finished, or why it was not */
@@ -100,6 +108,13 @@ async function runBatch(
       allSucceeded = false;
       return;
     }
+    if (failures.leftOut.has(item.server.id)) {
+      await context.transaction(async (tx) => {
+        await finishStep(tx, item.step.id, { status: 'skipped', error: unreachableBefore(item) });
+        await noteMissed(tx, item, work.deployment.id);
+      });
+      return;
+    }
     const newer = run.outdated.get(item.step.id);
     if (newer !== undefined) {
       const error = toErrorBody(outdatedError(item, newer));
@@ -117,6 +132,10 @@ async function runBatch(
             lost: run.lost,
           });
     if (end === 'succeeded') return;
+    if (end === 'skipped') {
+      failures.leftOut.add(item.server.id);
+      return;
+    }
     allSucceeded = false;
     if (end === 'failed') failures.servers.add(item.server.id);
   };
@@ -134,6 +153,15 @@ async function runBatch(
   const finishedAt = new Date();
   await record({ status }, (tx) => moveBatch(tx, batch.id, status, { finishedAt }));
   return finishedAt;
+}
+
+function unreachableBefore({ server }: StepWork): ErrorBody {
+  return toErrorBody(
+    new AppError(
+      'server_unreachable',
+      `Server \`${server.name}\` could not be reached earlier in this deployment, so it is left out.`,
+    ),
+  );
 }
 
 function byServer(steps: readonly StepWork[]): StepWork[][] {

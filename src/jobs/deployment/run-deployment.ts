@@ -42,8 +42,10 @@ import {
   type PhaseWork,
   type StepWork,
 } from './deployment-work.ts';
+import { isLeftOut } from './left-out.ts';
 import { findOutdatedSteps } from './outdated-steps.ts';
 import { freezeBefore, tellWaiting } from './pass-gates.ts';
+import { passPreflight } from './pass-preflight.ts';
 import { type BatchesEnd, runBatches } from './run-batches.ts';
 import { stageAhead } from './stage-objects.ts';
 
@@ -132,24 +134,25 @@ async function runForward(
 async function deploy(
   dependencies: JobDependencies,
   context: JobContext,
-  run: { work: DeploymentWork; fences: Fences; lost: AbortSignal },
+  begun: { work: DeploymentWork; fences: Fences; lost: AbortSignal },
 ): Promise<BatchesEnd> {
-  const { work } = run;
-  const { id, status } = work.deployment;
+  const { id, status } = begun.work.deployment;
   if (status === 'queued') {
-    const startedAt = work.deployment.startedAt ?? new Date();
+    const startedAt = begun.work.deployment.startedAt ?? new Date();
     await context.record('deployment', { status: 'preparing' }, async (tx) => {
       await moveDeployment(tx, id, { from: ['queued'], to: 'preparing', startedAt });
     });
   }
-  const isRetried = work.deployment.commits.length > 0;
+  const signal = AbortSignal.any([begun.lost, context.cancelled]);
+  const isRetried = begun.work.deployment.commits.length > 0;
+  const run = isRetried ? begun : await lookFirst(dependencies, context, { ...begun, signal });
+  const { work } = run;
   const commits = await commitPackages(dependencies, context, work);
   const commitOf = ({ gitdeploy }: StepWork): string => {
     const commit = commits.get(branchKey(gitdeploy));
     if (commit === undefined) throw new AppError('internal', 'A step has no commit.');
     return commit.commit;
   };
-  const signal = AbortSignal.any([run.lost, context.cancelled]);
   const unstaged = await stage(dependencies, context, { ...run, commitOf, signal });
   if (status !== 'running') {
     await context.record('deployment', { status: 'running' }, async (tx) => {
@@ -158,6 +161,20 @@ async function deploy(
   }
   const outdated = isRetried ? await findOutdatedSteps(dependencies, work, commitOf) : new Map();
   return runBatches(dependencies, context, { ...run, commitOf, unstaged, outdated, signal });
+}
+
+/** Before the first commit: looks at all servers. @returns the work, without what is left out */
+async function lookFirst<Run extends { work: DeploymentWork; signal: AbortSignal }>(
+  dependencies: JobDependencies,
+  context: JobContext,
+  run: Run,
+): Promise<Run> {
+  const isChanged = await passPreflight(dependencies, context, run);
+  run.signal.throwIfAborted();
+  if (!isChanged) return run;
+  const { db } = dependencies.database;
+  const deployment = await findDeployment(db, run.work.deployment.id);
+  return deployment === null ? run : { ...run, work: await loadDeploymentWork(db, deployment) };
 }
 
 async function stage(
@@ -184,7 +201,9 @@ async function concludeForward(
 ): Promise<JobOutcome> {
   const deployment = await findDeployment(database.db, id);
   if (deployment === null) return { outcome: 'succeeded', result: { deleted: true } };
-  const isWhole = deployment.batches.every((b) => b.steps.every((s) => s.status === 'succeeded'));
+  const isWhole = deployment.batches.every((b) =>
+    b.steps.every((s) => s.status === 'succeeded' || isLeftOut(s)),
+  );
   if (end === 'done' && isWhole) return resultOf(deployment, 'succeeded');
   // The transaction that records the job's failure records the deployment's, too.
   const failure = failureOf(deployment);

@@ -8,6 +8,7 @@ import {
   restoreInstallation,
 } from '../../store/installations.ts';
 import type { Fences } from '../../store/leases.ts';
+import { recordMissed } from '../../store/missed.ts';
 import { findCommitOrigin } from '../../store/observations.ts';
 import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
@@ -42,10 +43,14 @@ export interface StepRun {
   readonly lost: AbortSignal;
 }
 
-export type StepEnd = 'succeeded' | 'failed' | 'cancelled';
+export type StepEnd = 'succeeded' | 'failed' | 'skipped' | 'cancelled';
 
 /** Notes what a failure says of the clone; the observer looks closer later. */
-async function noteSeen(tx: Db, { installation }: StepWork, code: ErrorCode): Promise<void> {
+export async function noteSeen(
+  tx: Db,
+  { installation }: Pick<StepWork, 'installation'>,
+  code: ErrorCode,
+): Promise<void> {
   if (code === 'clone_missing') await markMissing(tx, installation.id);
   if (code === 'merge_failed') await markDrift(tx, installation.id, 'modified');
   if (code === 'server_unreachable') await markDrift(tx, installation.id, 'unreachable');
@@ -72,7 +77,7 @@ export async function runStep(
   const track = trackOf(item);
   const step = { dependencies, context, item, ...run, track, log };
   try {
-    const { status, ...told } = await tryStep(step);
+    const { status, ...told } = leftOut(step, await tryStep(step));
     const logExcerpt = await log.close();
     const { error } = told;
     await context.record(
@@ -80,6 +85,7 @@ export async function runStep(
       { ...names, phase: run.work.phase, status, ...told },
       async (tx) => {
         if (error !== undefined) await noteSeen(tx, item, error.code);
+        if (status === 'skipped') await noteMissed(tx, item, run.work.deployment.id);
         await finishStep(tx, item.step.id, { status, logExcerpt, ...(error && { error }) });
       },
     );
@@ -97,6 +103,30 @@ interface TrackedStep extends StepRun {
   readonly item: StepWork;
   readonly track: StepTrack;
   readonly log: StepLog;
+}
+
+/** A step that has not reached its server, if the deployment wants that, counts as left out. */
+function leftOut(step: TrackedStep, ending: Ending): Ending | LeftOut {
+  const { work, track } = step;
+  const isWanted = work.phase === 'forward' && work.options.unreachable === 'skip';
+  const isUntouched = track.progress.switched === null;
+  if (!isWanted || !isUntouched || ending.error?.code !== 'server_unreachable') return ending;
+  return { status: 'skipped', error: ending.error };
+}
+
+/** Notes that a server still has to get the build. */
+export async function noteMissed(
+  tx: Db,
+  { step, installation }: StepWork,
+  deploymentId: string,
+): Promise<void> {
+  if (step.toBuildId === null) return;
+  await recordMissed(tx, installation.id, { buildId: step.toBuildId, deploymentId });
+}
+
+interface LeftOut {
+  readonly status: 'skipped';
+  readonly error: ErrorBody;
 }
 
 /** How a step ended, as its stream tells it. */

@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { GIT_PRELUDE } from './git-prelude.ts';
+import { checkServerPath } from './operands.ts';
+import { defineScript, type RemoteScript } from './script.ts';
+
+/** The answer of `preflight`. */
+export const preflightAnswerSchema = z.object({
+  ok: z.literal(true),
+  /** Such as `2.39.5`, or null if git is not installed. */
+  gitVersion: z.string().nullable(),
+  /** In the order in which they were asked for. */
+  clones: z.array(
+    z.object({
+      state: z.enum(['ready', 'missing', 'read_only', 'locked', 'no_space']),
+      /** Free for the connection's user; null if that cannot be told. */
+      freeBytes: z.number().int().nullable(),
+      /** Who works there, if it is locked. */
+      holder: z.string().nullable(),
+    }),
+  ),
+});
+export type PreflightAnswer = z.infer<typeof preflightAnswerSchema>;
+
+/** A clone as it is looked at before a deployment. */
+export interface PreflightClone {
+  /** Where its `.git` is: the path itself, or for an atomic switch the folder beside it. */
+  readonly home: string;
+  readonly installationId: string;
+  /** What is going to be written there, at most. */
+  readonly neededBytes: number;
+}
+
+/** As many clones as fit into one command even if each path is as long as it may be. */
+export const MAX_PREFLIGHT_CLONES = 20;
+
+/** Looks whether clones can be deployed to. Changes nothing. */
+export function preflightScript(clones: readonly PreflightClone[]): RemoteScript {
+  return defineScript({
+    name: 'preflight',
+    text: TEXT,
+    args: clones.flatMap(({ home, installationId, neededBytes }) => [
+      checkServerPath(home),
+      installationId,
+      `${Math.ceil(neededBytes / 1024)}`,
+    ]),
+  });
+}
+
+const TEXT = String.raw`${GIT_PRELUDE}
+git_version=null
+! command -v git >/dev/null 2>&1 ||
+  git_version=$(json_text "$(command git --version | sed 's/^git version \([0-9.]*[0-9]\).*/\1/')")
+
+clones= glue=
+while [ $# -gt 0 ]; do
+  home=$1 installation=$2 needed_kib=$3
+  shift 3
+  state=ready holder=null free=null
+  free_kib=$(df -Pk "$home" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9]*%.*$/\1/p')
+  case $free_kib in '' | *[!0-9]*) free_kib= ;; *) free=$((free_kib * 1024)) ;; esac
+  owner=$(cat "$home/.git/muster.lock/owner" 2>/dev/null)
+  if [ -n "$owner" ]; then
+    IFS=' ' read -r owner_fence owner_pid owner_start owner_name <<OWNER
+$owner
+OWNER
+    if lives "$owner_pid" "$owner_start"; then
+      state=locked holder=$(json_text "$owner_name")
+    fi
+  fi
+  if [ "$git_version" != null ]; then
+    if [ ! -d "$home/.git" ] || [ "$(clone_value "$home" muster.installation)" != "$installation" ]; then
+      state=missing
+    elif [ ! -w "$home" ] || [ ! -w "$home/.git" ] || [ ! -w "$home/.git/objects" ]; then
+      state=read_only
+    elif [ "$state" = ready ] && [ -n "$free_kib" ] && [ "$free_kib" -lt "$needed_kib" ]; then
+      state=no_space
+    fi
+  fi
+  clones=$clones$glue"{\"state\":\"$state\",\"freeBytes\":$free,\"holder\":$holder}"
+  glue=,
+done
+answer ",\"gitVersion\":$git_version,\"clones\":[$clones]"
+`;
