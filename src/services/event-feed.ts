@@ -1,7 +1,7 @@
-import { createLimiter } from '../depot/limiter.ts';
 import { type EventPage, type EventSubject, readEventPage } from '../store/events.ts';
 import type { ServiceContext } from './context.ts';
 import { raceAgainst } from './race-against.ts';
+import { createSharedReads } from './shared-reads.ts';
 
 /** Events of one page: what a reader that does not read keeps in memory is at most one. */
 const PAGE = 100;
@@ -9,8 +9,11 @@ const PAGE = 100;
 const RECHECK_MS = 10_000;
 /** Between two looks of one reader: hundreds of them must not wear out the database over one chatty deployment. */
 const BREATH_MS = 200;
-/** Looks at once of all readers of this process; the rest of its connections are for those who work. */
-const readers = createLimiter(3);
+/**
+ * Looks of all readers of this process: those who have come equally far share one, as all do that are woken together.
+ * At most three at once; the rest of the connections are for those who work.
+ */
+const looks = createSharedReads<EventPage | null>({ gatherMs: 10, atOnce: 3 });
 
 /** What a feed gives: events as they come, signs of life while there are none, and the status at the end. */
 export type FeedItem =
@@ -46,7 +49,7 @@ export async function* followEvents(
         wake = resolve;
       });
       const from = position;
-      const page = await readers.run(() =>
+      const page = await looks.read(`${subject.kind} ${subject.id} ${from}`, () =>
         readEventPage(context.database.db, subject, { after: from, limit: PAGE }),
       );
       // Its application was deleted, or it is older than history is kept.
