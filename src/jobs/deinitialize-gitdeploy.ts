@@ -3,6 +3,8 @@ import { deinitializeReleasesScript } from '../remote/releases/deinitialize.ts';
 import { deleteInstallation, findInstallation } from '../store/installations.ts';
 import { runOperation } from '../transport/run-operation.ts';
 import type { JobDependencies } from './dependencies.ts';
+import { endRuns } from './deployment/run-actions.ts';
+import { gitDirOf } from './deployment/switch-clone.ts';
 import type { JobHandler } from './handler.ts';
 import { requireGitdeployById } from './initialize-gitdeploy.ts';
 import { onEachServer } from './on-each-server.ts';
@@ -31,6 +33,11 @@ export function deinitializeGitdeployHandler(
             path: connection.pathOn(gitdeploy.path),
             installationId: installation.id,
           });
+          // Runs that a lost worker has left are root's where the server says `become`; the clone's owner is not.
+          await endRuns(
+            { connection, gitDir: gitDirOf(connection, gitdeploy), fence: null },
+            signal,
+          );
           const answer = await runOperation(connection, script, deinitializeAnswerSchema, {
             timeoutMs: config.stepTimeoutMs,
             signal,

@@ -16,10 +16,12 @@ export interface RunsOfClone {
   readonly connection: Connection;
   /** The git directory of the clone, as scripts name it. */
   readonly gitDir: string;
-  readonly fence: number;
+  /** Of the lease; null for who ends all of them, whosever they are. */
+  readonly fence: number | null;
 }
 
 export interface ActionsRun extends RunsOfClone {
+  readonly fence: number;
   /** Where the gitdeploy is on the server. */
   readonly path: string;
   /** Each state has its own time limit; this one catches a server that does not keep it. */

@@ -42,7 +42,11 @@ export function gitDirOf(
 }
 
 /** The runs of a step's states on its server. */
-export function runsOf({ connection, item, fences }: CloneRun): RunsOfClone {
+export function runsOf({
+  connection,
+  item,
+  fences,
+}: CloneRun): RunsOfClone & { readonly fence: number } {
   const { gitdeploy, server } = item;
   const gitDir = gitDirOf(connection, gitdeploy);
   return { connection, gitDir, fence: fenceOfStep(fences, { gitdeploy, server }) };
