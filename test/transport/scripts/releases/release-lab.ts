@@ -60,7 +60,7 @@ export interface ReleaseLab
 }
 
 /** A commit as git stores it. */
-export function contentOf(directory: string, commit: string): string {
+function contentOf(directory: string, commit: string): string {
   const done = spawnSync('git', ['-C', directory, 'cat-file', 'commit', commit]);
   if (done.status !== 0) throw new Error(done.stderr.toString());
   return done.stdout.toString('utf8');
