@@ -189,7 +189,11 @@ async function provideDatabase(
     if (cause instanceof AppError) throw cause;
     throw unreachable('PostgreSQL', databaseUrl, { setting: 'DATABASE_URL', cause });
   }
-  const database = openDatabase({ databaseUrl, maxConnections: config.databaseConnections });
+  const database = openDatabase({
+    databaseUrl,
+    maxConnections: config.databaseConnections,
+    idleTransactionMs: config.jobLeaseSeconds * 1000,
+  });
   parts.add(() => database.close());
   return { database, databaseUrl };
 }

@@ -25,13 +25,20 @@ export interface DatabaseOptions {
   readonly databaseUrl: string;
   /** Connections of this process at most. Default 10. */
   readonly maxConnections?: number;
+  /**
+   * How long a transaction may wait for its own process before PostgreSQL ends it: one that is frozen, or whose machine
+   * is gone, must not keep rows from those who take over. Default 30,000.
+   */
+  readonly idleTransactionMs?: number;
 }
 
-export function openDatabase({ databaseUrl, maxConnections = 10 }: DatabaseOptions): Database {
+export function openDatabase(options: DatabaseOptions): Database {
+  const { databaseUrl, maxConnections = 10, idleTransactionMs = 30_000 } = options;
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     max: maxConnections,
     connectionTimeoutMillis: 5000,
+    idle_in_transaction_session_timeout: idleTransactionMs,
   });
   const adapter = new PrismaPg(pool, {
     disposeExternalPool: true,
@@ -107,12 +114,14 @@ const UNREACHABLE_CODES = new Set([
   'P1011',
   'P1017',
   'P2024',
+  // A transaction that could not begin, or whose connection broke: nothing of it was kept.
+  'P2028',
   'P2037',
 ]);
 /** What a row names is gone, or the row itself; or two transactions waited for each other. */
 const OVERTAKEN_CODES = new Set(['P2003', 'P2025', 'P2034']);
 const UNREACHABLE_TEXT =
-  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|the database system is|timeout exceeded when trying to connect|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
+  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|not queryable|Client was closed|the database system is|timeout exceeded when trying to connect|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
 
 function translateError(error: unknown): unknown {
   if (error instanceof AppError) return error;
