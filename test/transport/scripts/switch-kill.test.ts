@@ -46,11 +46,18 @@ describe('a script that is killed at any git command', () => {
         have,
       );
       await lab.stage(next, have);
-      wasKilled = await runAndKill(killing(), switchScript(switchDefaults(lab.path, next, at)), {
+      const from = gitLine(lab.path, 'rev-parse', 'HEAD');
+      const step = `step-${at}`;
+      const script = switchScript({ ...switchDefaults(lab.path, next, at), step });
+      wasKilled = await runAndKill(killing(), script, { at, when });
+      const done = await lab.switchTo(next, { fence: at, step });
+      // Whoever asks again hears what was done, also if nobody was told the first time.
+      expect({ at, ...done }).toMatchObject({
         at,
-        when,
+        state: 'merged',
+        from,
+        localCommit: expect.any(String),
       });
-      const done = await lab.switchTo(next, { fence: at });
       const seen = await Promise.all(
         ['a', 'b', `new-${at}`, `add-${at}`].map((name) => readFile(file(name), 'utf8')),
       );
@@ -60,6 +67,7 @@ describe('a script that is killed at any git command', () => {
       expect(done.kept).toEqual([]);
       expect((await readdir(file('.git'))).filter((name) => name.startsWith('muster'))).toEqual([
         'muster-fence',
+        'muster-switched',
       ]);
       have = next;
     }
