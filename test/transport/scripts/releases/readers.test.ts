@@ -32,6 +32,7 @@ const exists = (path: string): Promise<boolean> =>
 describe('who reads during a thousand switches', () => {
   it('never meets two builds in one, nor a file that is not there', async () => {
     const lab = await makeReleaseLab();
+    let end = (): Promise<unknown> => Promise.resolve();
     try {
       const treeOf = (build: string): Tree =>
         Object.fromEntries(FILES.map((name) => [name, build]));
@@ -44,6 +45,10 @@ describe('who reads during a thousand switches', () => {
       const operands = [...releaseOperands(lab.path), first, release?.name ?? '', enough, stop];
       const writer = spawn('sh', ['-c', SWITCH_ON_AND_ON, 'sh', ...operands], { stdio: 'ignore' });
       const ended = once(writer, 'exit');
+      end = async () => {
+        writer.kill('SIGKILL');
+        await ended;
+      };
       const seen = new Set<string>();
       const isRunning = (): boolean => writer.exitCode === null && writer.signalCode === null;
       while (isRunning() && (seen.size < 2 || !(await exists(enough)))) {
@@ -61,6 +66,7 @@ describe('who reads during a thousand switches', () => {
       expect(await ended).toEqual([0, null]);
       expect([...seen].sort()).toEqual(['one', 'two']);
     } finally {
+      await end();
       await lab.close();
     }
   }, 180_000);
