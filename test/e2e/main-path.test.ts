@@ -390,7 +390,7 @@ describe.skipIf(!available).each<Mode>(['embedded', 'distributed'])(
         '/app/widgetmakers/deployments?build_name=2-master&wait=60',
         { servers: ['web04'], gitdeploys: ['Configuration'] },
       );
-      const [{ error }] = failed.body.error.details.failed_steps;
+      const [{ error }] = failed.body.error.details.problems;
       expect(error.code).toBe('host_key_changed');
       expect(error.message.match(/SHA256:/g)).toHaveLength(2);
       expect(await on('web04', 'cat /opt/widgets-config/app-config/conf/main.xml')).toContain(
