@@ -9,7 +9,14 @@ export function createLog(
   destination: DestinationStream = pino.destination(2),
 ): Logger {
   return pino(
-    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { err: toLogged } },
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { err: toLogged },
+      // Among the headers of a request is its token, and the plugin for uploads logs them all at the level trace.
+      redact: { paths: ['headers', '*.headers'], remove: true },
+    },
     destination,
   );
 }

@@ -116,7 +116,7 @@ describe('an operator of a Muster with its own PostgreSQL', () => {
     const ended = await runProgram(ALL_IN_ONE, {
       MUSTER_DATA_DIR: data,
       MUSTER_PORT: '0',
-      MUSTER_SECRET_KEY: '0'.repeat(64),
+      MUSTER_SECRET_KEY: randomBytes(32).toString('hex'),
     });
     expect(ended.exitCode).toBe(1);
     expect(ended.stderr).toMatch(/muster cannot start: The secret key is not the one that keypair/);

@@ -164,7 +164,7 @@ describe.skipIf(!(await requireSshFleet()))('a server that is reached from anoth
     const target = lab.target('web02');
     for (let n = 0; n < 5; n += 1) await transport.connect({ ...target, id: `server-${n}` });
     await expect.poll(async () => await connectionsOn('web02')).toBe(2);
-    expect(transport.statistics().openConnections).toBe(2);
+    await expect.poll(() => transport.statistics().openConnections).toBe(2);
   });
 });
 
