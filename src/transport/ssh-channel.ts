@@ -131,6 +131,14 @@ export async function followChannel(
         else kill(pid.value, name);
       };
       end('TERM');
+      // The line with the id may still be under way: what a script says on stdout can overtake it.
+      if (pid.value === undefined) {
+        channel.stderr.on('data', function endOnceKnown() {
+          if (pid.value === undefined) return;
+          channel.stderr.off('data', endOnceKnown);
+          end('TERM');
+        });
+      }
       timers.push(
         setTimeout(() => end('KILL'), TERM_GRACE_MS),
         setTimeout(settle, TERM_GRACE_MS + OUTPUT_GRACE_MS),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { endRunsScript, followRunScript } from '../../src/remote/run-folder.ts';
 import { defineScript, type RemoteScript } from '../../src/remote/script.ts';
 import { parseStates, stateScript } from '../../src/remote/states/parse.ts';
 import type { Connection, SshAddress } from '../../src/transport/connection.ts';
@@ -112,6 +113,35 @@ describe.skipIf(!canRun)('a server whose user becomes root', () => {
     await expect
       .poll(async () => (await lab.fleet.inspect('web01', left)).stdout)
       .not.toContain('sleep 4243');
+  });
+
+  it('follows as root what runs detached, and ends it', async () => {
+    const connection = await connect({ user: 'deploy' });
+    const gitDir = '/home/deploy/app/.git';
+    await connection.run(script('mkdir -p "$1"', gitDir), { timeoutMs: 20_000 });
+    const ask = async (text: string): Promise<string> => {
+      const request = { gitDir, step: 'step', name: `prepull-${text.length}`, fence: 1, offset: 0 };
+      const follow = followRunScript({ ...request, script: script(text) });
+      return (await connection.run(follow, { ...asRoot, timeoutMs: 120_000 })).stdout;
+    };
+    expect(await ask('id -un; echo "$HOME"')).toBe('root\n/root\n');
+    const sleeping = ask('touch /srv/sleeps; sleep 4244');
+    await expect
+      .poll(async () => (await lab.fleet.inspect('web01', 'test -e /srv/sleeps')).exitCode, {
+        timeout: 60_000,
+      })
+      .toBe(0);
+    const ended = await connection.run(endRunsScript({ gitDir, fence: 1 }), {
+      ...asRoot,
+      timeoutMs: 120_000,
+    });
+    expect(ended.stdout).toBe('{"ok":true,"ended":1}\n');
+    expect(await sleeping).toContain('"code":"action_interrupted"');
+    // The fence belongs to root now, and who owns the clone can read it.
+    const left = await connection.run(script('ls -A "$1"; cat "$1/muster-fence"', gitDir), {
+      timeoutMs: 20_000,
+    });
+    expect(left.stdout).toBe('muster-fence\n1\n');
   });
 
   it('does states as root', async () => {
