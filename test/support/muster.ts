@@ -50,6 +50,8 @@ export async function startMuster(
   const dataDirectory = join(directory.path, 'data');
   const backends = mode === 'distributed' ? await startBackends() : null;
   const settings = {
+    // The more it writes, the more is looked through for secrets.
+    MUSTER_LOG_LEVEL: 'trace',
     ...environment,
     ...backends?.settings,
     MUSTER_DATA_DIR: dataDirectory,
