@@ -47,12 +47,9 @@ export const HealthCheck = z.discriminatedUnion(
         .regex(/^[A-Za-z0-9.-]{1,253}(?::\d{1,5})?$/, 'must be the name of a host')
         .optional()
         .meta({ description: 'The Host header, and the name that a certificate must be for.' }),
-      verify: z
-        .boolean()
-        .optional()
-        .meta({
-          description: 'Whether the certificate must be good. Default: if `host` is given.',
-        }),
+      verify: z.boolean().optional().meta({
+        description: 'Whether the certificate must be good. Default: if `host` is given.',
+      }),
       status: z
         .union([z.number().int(), z.array(z.number().int()).min(1)])
         .default(200)
@@ -86,7 +83,7 @@ export const HealthCheck = z.discriminatedUnion(
 export type HealthCheck = z.infer<typeof HealthCheck>;
 export type NetworkCheck = Exclude<HealthCheck, { type: 'command' }>;
 
-export const MAX_HEALTH_CHECKS = 20;
+const MAX_HEALTH_CHECKS = 20;
 export const HealthChecks = z.array(HealthCheck).max(MAX_HEALTH_CHECKS);
 
 /** A health check in a few words, as a step's log and errors name it. */

@@ -53,7 +53,7 @@ export function hashPlan(facts: PlanFacts): string {
 }
 
 /** @returns the parts in which two plans differ */
-export function changedParts(before: string, after: string): PlanPart[] {
+function changedParts(before: string, after: string): PlanPart[] {
   const [, ...old] = before.split('-');
   const [, ...now] = after.split('-');
   return PARTS.filter((_part, i) => old[i] !== now[i]);

@@ -103,7 +103,7 @@ describe('an upload', () => {
     [`?file_type=tar.gz&sha256=${'0'.repeat(64)}`, 422, 'checksum_mismatch'],
     ['?file_type=rar', 400, 'invalid_input'],
     ['', 400, 'invalid_input'],
-    ['?file_type=tar.gz&package_map=none', 404, 'not_found'],
+    ['?file_type=tar.gz&package_map=none', 400, 'invalid_input'],
     ['?file_type=tar.gz&indirect_url=ftp%3A%2F%2Fx%2Fb.zip', 400, 'indirect_url_refused'],
   ])('with %s is refused as %s %s and leaves nothing behind', async (query, status, code) => {
     const url = await newBuild();
