@@ -26,6 +26,8 @@ export interface CensusDetailsRow extends CensusRow {
   readonly drift: Drift;
   /** When the drift was last looked at; ISO 8601, UTC. */
   readonly observedAt: string | null;
+  /** The build that it has missed, as the server was left out of a deployment. */
+  readonly behind: string | null;
 }
 
 export interface CensusLeaf {
@@ -40,6 +42,7 @@ export interface CensusDetailsLeaf extends CensusLeaf {
   readonly deployment_id: string | null;
   readonly drift: Drift;
   readonly observed_at: string | null;
+  readonly behind: string | null;
 }
 
 /** Shows only what matches every name given; a name that nothing has leaves an empty tree. */
@@ -136,6 +139,7 @@ export function toDetailsLeaf(row: CensusDetailsRow): CensusDetailsLeaf {
     deployment_id: row.deploymentId,
     drift: row.drift,
     observed_at: row.observedAt,
+    behind: row.behind,
   };
 }
 

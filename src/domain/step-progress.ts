@@ -33,6 +33,9 @@ export const StepProgress = z.object({
     deployedAt: z.iso.datetime().nullable(),
     deploymentId: z.string().nullable(),
     drift: z.enum(['none', 'modified', 'moved', 'unreachable', 'unknown']),
+    missedBuildId: z.string().nullable().default(null),
+    missedDeploymentId: z.string().nullable().default(null),
+    missedAt: z.iso.datetime().nullable().default(null),
   }),
 });
 export type StepProgress = z.infer<typeof StepProgress>;

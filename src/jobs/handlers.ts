@@ -7,6 +7,7 @@ import { fetchBuildHandler } from './fetch-build.ts';
 import type { JobHandlers } from './handler.ts';
 import { initializeGitdeployHandler } from './initialize-gitdeploy.ts';
 import { maintainDepotHandler } from './maintain-depot.ts';
+import { preflightHandler } from './run-preflight.ts';
 import { storeBuildHandler } from './store-build.ts';
 
 /** One handler for each kind of job; the type checker refuses a kind without one. */
@@ -19,6 +20,7 @@ export function createHandlers(dependencies: JobDependencies): JobHandlers {
     initialize_gitdeploy: initializeGitdeployHandler(dependencies),
     deinitialize_gitdeploy: deinitializeGitdeployHandler(dependencies),
     check_server: checkServerHandler(dependencies),
+    preflight: preflightHandler(dependencies),
     run_deployment: runDeploymentHandler(dependencies),
   };
 }

@@ -20,6 +20,7 @@ import {
 import type { ServerRow } from '../store/servers.ts';
 import type { Connection } from '../transport/connection.ts';
 import { runOperation } from '../transport/run-operation.ts';
+import { catchUpServer } from './catch-up-server.ts';
 import { connectServer, type PinnedHostKey } from './connect-server.ts';
 import type { JobDependencies } from './dependencies.ts';
 
@@ -49,7 +50,8 @@ const MAX_ANSWER_BYTES = 65_536;
 
 /**
  * Looks at what is on a server and records how each installation stands to what Muster left there. Installations
- * that a deployment works on are left alone. If the server cannot be looked at, its installations say so.
+ * that a deployment works on are left alone. If the server cannot be looked at, its installations say so; if it can,
+ * and has missed something, it catches up where that is wanted.
  * @throws {AppError} why it cannot be looked at
  */
 export async function observeClones(
@@ -72,6 +74,7 @@ export async function observeClones(
       const { application, gitdeploy, path } = row;
       clones.push({ application, gitdeploy, path, drift });
     }
+    await catchUpServer(dependencies, server.id);
     return { connection, pinned, answer, clones };
   } catch (error) {
     signal.throwIfAborted();

@@ -27,6 +27,12 @@ export const JOB_KINDS = {
   initialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
   deinitialize_gitdeploy: z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) }),
   check_server: z.object({ serverId: z.uuid() }),
+  preflight: z.object({
+    buildId: z.uuid(),
+    /** Servers looked at at once. */
+    concurrency: z.number().int(),
+    targets: z.array(z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) })),
+  }),
   run_deployment: z.object({ deploymentId: z.uuid() }),
 } as const;
 

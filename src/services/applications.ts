@@ -46,6 +46,37 @@ export async function createApplication(
 }
 
 /**
+ * Changes how an application is treated; what is not given stays.
+ * @throws {AppError} `not_found`
+ */
+export async function changeApplication(
+  context: ServiceContext,
+  caller: Caller,
+  name: string,
+  changes: { readonly autoCatchup?: boolean },
+): Promise<Application> {
+  return context.database.transaction(async (tx) => {
+    const { id } = await requireApplication(tx, name);
+    await store.lockApplication(tx, id);
+    const before = await requireApplication(tx, name);
+    const after = (await store.updateApplication(tx, id, changes)) ?? before;
+    await recordAudit(tx, caller, {
+      action: 'application.change',
+      application: name,
+      subject: name,
+      before: describe(before),
+      after: describe(after),
+    });
+    return after;
+  });
+}
+
+/** An application as the audit shows it. */
+function describe({ name, autoCatchup }: Application): Record<string, unknown> {
+  return { application: name, auto_catchup: autoCatchup };
+}
+
+/**
  * Deletes an application and everything of it in Muster. Clones on servers stay as they are.
  * @throws {AppError} `not_found`; `in_use` while a deployment or another job of it is under way
  */

@@ -20,6 +20,7 @@ import {
   targetedGitdeploys,
 } from './deployment-draft.ts';
 import type { Gitdeploy } from './gitdeploys.ts';
+import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireApplication } from './lookup.ts';
 
 /** Servers that have the same commit of a gitdeploy now, and what the deployment would change on them. */
@@ -59,6 +60,14 @@ export interface DeploymentPlan {
   readonly committedElsewhere: readonly CommittedElsewhere[];
   /** As `hashPlan` makes it. */
   readonly planHash: string;
+  readonly ids: PlannedIds;
+}
+
+/** What a plan is about, for who goes on with it. */
+interface PlannedIds {
+  readonly applicationId: string;
+  readonly buildId: string;
+  readonly targets: readonly { readonly gitdeployId: string; readonly serverIds: string[] }[];
 }
 
 /**
@@ -87,7 +96,42 @@ export async function planDeployment(
     servers: await foreseeServers(draft, compare),
     committedElsewhere: foreseeCommits(draft),
     planHash: draft.planHash,
+    ids: idsOf(draft),
   };
+}
+
+/**
+ * Starts a job that looks whether the servers of a plan can take its build, as every deployment does before it changes
+ * anything.
+ */
+export async function startPreflight(
+  context: ServiceContext,
+  caller: AuthenticatedCaller,
+  { ids, options }: DeploymentPlan,
+): Promise<Job> {
+  const { applicationId, buildId, targets } = ids;
+  const { concurrency } = options;
+  const job = await context.database.transaction((tx) =>
+    recordJob(tx, caller, {
+      kind: 'preflight',
+      data: { buildId, concurrency, targets: [...targets] },
+      applicationId,
+    }),
+  );
+  return ringJob(context, job);
+}
+
+function idsOf({ application, build, batches, serverIds, gitdeploys }: Draft): PlannedIds {
+  const gitdeployIds = new Map(gitdeploys.map(({ name, id }) => [name, id]));
+  const servers = new Map<string, string[]>();
+  for (const { server, gitdeploy } of batches.flatMap(({ pairs }) => pairs)) {
+    const gitdeployId = gitdeployIds.get(gitdeploy);
+    const serverId = serverIds.get(server);
+    if (gitdeployId === undefined || serverId === undefined) continue;
+    getOrAdd(servers, gitdeployId, () => []).push(serverId);
+  }
+  const targets = [...servers].map(([gitdeployId, ids]) => ({ gitdeployId, serverIds: ids }));
+  return { applicationId: application.id, buildId: build.id, targets };
 }
 
 type Compare = (from: string, to: string) => Promise<ChangedFiles>;

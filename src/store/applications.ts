@@ -25,6 +25,16 @@ export function insertApplication(db: Db, name: string): Promise<ApplicationRow>
   );
 }
 
+/** @returns null if there is none */
+export async function updateApplication(
+  tx: Db,
+  id: string,
+  changes: { readonly autoCatchup?: boolean },
+): Promise<ApplicationRow | null> {
+  const [row] = await tx.application.updateManyAndReturn({ where: { id }, data: changes });
+  return row ?? null;
+}
+
 /** Deletes the application and, by cascade, every row that belongs to it. */
 export async function deleteApplication(db: Db, id: string): Promise<void> {
   await db.job.deleteMany({

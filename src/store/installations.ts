@@ -1,5 +1,6 @@
 import type { Db } from './database.ts';
 import type { Drift, Installation } from './generated/client.ts';
+import { IS_BEHIND } from './missed.ts';
 
 export type InstallationRow = Installation;
 
@@ -19,6 +20,8 @@ export interface CensusRow {
   readonly deploymentId: string | null;
   readonly drift: Drift;
   readonly observedAt: Date | null;
+  /** The build that it has missed. */
+  readonly behind: string | null;
 }
 
 /** All pairs of an application for the census, sorted by server and gitdeploy, read `pageSize` servers at a time. */
@@ -34,13 +37,15 @@ export async function* readCensus(
              cb.name as "committed", db.name as "deployed",
              case when i.deployed_build_id is null and i.deployment_id is null
                   then nullif(i.head_commit, ${NO_HEAD}) else i.deployed_commit end as "deployedCommit",
-             i.deployed_at as "deployedAt", i.deployment_id::text as "deploymentId", i.drift::text as "drift", i.observed_at as "observedAt"
+             i.deployed_at as "deployedAt", i.deployment_id::text as "deploymentId", i.drift::text as "drift", i.observed_at as "observedAt",
+             mb.name as "behind"
         from installations i
         join gitdeploys g on g.id = i.gitdeploy_id
         join servers s on s.id = i.server_id
         left join gitrepo_branches b on b.gitrepo_id = g.gitrepo_id and b.name = g.branch
         left join builds cb on cb.id = b.committed_build_id
         left join builds db on db.id = i.deployed_build_id
+        left join builds mb on mb.id = i.missed_build_id and ${IS_BEHIND}
        where g.application_id = ${filter.applicationId}::uuid
          and (${filter.environment ?? null}::text is null or s.environment = ${filter.environment ?? null})
          and (${filter.server ?? null}::text is null or s.name = ${filter.server ?? null})
@@ -179,6 +184,7 @@ export async function recordDeployed(
 export async function restoreInstallation(db: Db, before: InstallationRow): Promise<void> {
   const { id, deployedBuildId, deployedCommit, headCommit, deployedAt, deploymentId, drift } =
     before;
+  const { missedBuildId, missedDeploymentId, missedAt } = before;
   await db.installation.updateMany({
     where: { id },
     data: {
@@ -189,6 +195,9 @@ export async function restoreInstallation(db: Db, before: InstallationRow): Prom
       deploymentId,
       drift,
       observedAt: new Date(),
+      missedBuildId,
+      missedDeploymentId,
+      missedAt,
     },
   });
 }

@@ -87,6 +87,28 @@ async function deploymentIn(status: 'queued' | 'running' | 'paused' | 'failed'):
   return id;
 }
 
+/** As if a deployment that has succeeded had left its server out. */
+async function leaveOut(): Promise<void> {
+  const id = await deploymentIn('failed');
+  const { db } = api.services.database;
+  const deployment = await db.deployment.update({ where: { id }, data: { status: 'succeeded' } });
+  const step = await db.step.findFirstOrThrow({ where: { deploymentId: id } });
+  const { serverId, gitdeployId } = step;
+  const { gitrepoId, branch } = await db.gitdeploy.findUniqueOrThrow({
+    where: { id: gitdeployId },
+  });
+  const buildId = deployment.buildId ?? '';
+  const { tree } = await db.package.findFirstOrThrow({ where: { buildId, name: 'master' } });
+  const commit = { gitrepoId, gitrepoName: 'repo', branch, tree, commit: 'c0ffee' };
+  await db.deploymentCommit.create({ data: { ...commit, deploymentId: id, changedFiles: {} } });
+  await db.installation.update({
+    where: { gitdeployId_serverId: { gitdeployId, serverId } },
+    data: { missedBuildId: buildId, missedDeploymentId: id, missedAt: new Date() },
+  });
+  // No other deployment may be under way there: it would bring something newer.
+  await db.deployment.updateMany({ where: { status: 'queued' }, data: { status: 'cancelled' } });
+}
+
 const newGitdeploy = (name: string) => ({
   package: 'master',
   location: { path: `/opt/${name}`, gitrepo: 'repo', default_branch: name },
@@ -161,6 +183,20 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     action: 'application.create',
     application: 'fresh',
     subject: 'fresh',
+  },
+  'PATCH /app/:application': {
+    ...inShop,
+    url: A,
+    body: { auto_catchup: true },
+    action: 'application.change',
+    subject: 'shop',
+  },
+  'POST /app/:application/catchup': {
+    ...inShop,
+    prepare: leaveOut,
+    url: `${A}/catchup`,
+    action: 'deployment.create',
+    subject: (reply) => reply.body.deployments[0].id,
   },
   'DELETE /app/:application': {
     prepare: () => must(api, 'PUT', '/app?app_name=doomed'),

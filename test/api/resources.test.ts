@@ -28,6 +28,7 @@ describe('applications', () => {
     });
     expect((await api.call('GET', A)).body).toEqual({
       application: 'widgetmakers',
+      auto_catchup: false,
       created_datetime: TIME,
       resources: ['builds', 'packagemaps', 'gitrepos', 'gitdeploys', 'groups', 'deployments'],
       census: {},

@@ -135,6 +135,7 @@ describe('the census', () => {
       deploymentId: 'd1',
       drift: 'modified',
       observedAt: null,
+      behind: 'b7',
     };
     expect(buildCensus([detailed], { groups, leafOf: toDetailsLeaf })).toEqual({
       p: {
@@ -148,6 +149,7 @@ describe('the census', () => {
               deployment_id: 'd1',
               drift: 'modified',
               observed_at: null,
+              behind: 'b7',
             },
           },
         },

@@ -55,6 +55,7 @@ describe('the worker', () => {
       initialize_gitdeploy: handler,
       deinitialize_gitdeploy: handler,
       check_server: handler,
+      preflight: handler,
       run_deployment: handler,
     };
     worker = startWorker({ database, queue, listener, handlers, log, concurrency: 4 });

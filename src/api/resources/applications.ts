@@ -10,6 +10,7 @@ export function toApplication(
   return {
     application: application.name,
     created_datetime: toTime(application.createdAt),
+    auto_catchup: application.autoCatchup,
     resources: [...CHILD_RESOURCES],
   };
 }

@@ -2,12 +2,20 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { isAllowed } from '../../domain/permissions.ts';
 import * as service from '../../services/applications.ts';
+import { type CatchUp, catchUp } from '../../services/catch-up.ts';
 import { getCensus } from '../../services/census.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toApplication } from '../resources/applications.ts';
-import { Application, ApplicationList, Census } from '../schemas/applications.ts';
+import {
+  Application,
+  ApplicationList,
+  CatchUpQuery,
+  CatchUps,
+  Census,
+  ChangeApplicationBody,
+} from '../schemas/applications.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import {
   ApplicationPath,
@@ -17,6 +25,7 @@ import {
   pageOf,
   text,
 } from '../schemas/parameters.ts';
+import { settleJob } from '../settle-job.ts';
 
 const tags = ['applications'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
@@ -115,6 +124,52 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
   });
 
   app.route({
+    method: 'PATCH',
+    url: '/app/:application',
+    config: write,
+    schema: {
+      summary: 'Change an application; each key given is replaced',
+      tags,
+      params: ApplicationPath,
+      body: ChangeApplicationBody,
+      response: { 200: Application },
+    },
+    handler: async (request) => {
+      const { auto_catchup: autoCatchup } = request.body ?? {};
+      return toApplication(
+        await service.changeApplication(
+          context,
+          callerOf(request),
+          request.params.application,
+          autoCatchup === undefined ? {} : { autoCatchup },
+        ),
+      );
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/app/:application/catchup',
+    config: write,
+    schema: {
+      summary: 'Bring servers what they have missed',
+      description:
+        'Servers that deployments with `unreachable=skip` have left out get the commit that was meant for them; branches stay where they are. With nothing to catch up with, or if it is under way, `deployments` is empty.',
+      tags,
+      params: ApplicationPath,
+      querystring: CatchUpQuery,
+      response: { 200: CatchUps, 202: CatchUps },
+    },
+    handler: async (request, reply) => {
+      const { application } = request.params;
+      const { server, wait } = request.query;
+      const of = { application, ...(server === undefined ? {} : { server }) };
+      const started = await catchUp(context, callerOf(request), of);
+      return { application, deployments: await settleAll(context, reply, { started, wait }) };
+    },
+  });
+
+  app.route({
     method: 'DELETE',
     url: '/app/:application',
     config: write,
@@ -131,6 +186,26 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
       return { deleted: { application } };
     },
   });
+}
+
+/** Waits for the jobs together; the first that has failed is told of. */
+async function settleAll(
+  context: ServiceContext,
+  reply: FastifyReply,
+  { started, wait }: { started: readonly CatchUp[]; wait: number | undefined },
+): Promise<z.infer<typeof CatchUps>['deployments']> {
+  const deadline = Date.now() + (wait ?? 0) * 1000;
+  const settled: z.infer<typeof CatchUps>['deployments'] = [];
+  let isDone = true;
+  for (const { deploymentId: id, buildName: build, servers, job } of started) {
+    const left = Math.max(0, deadline - Date.now()) / 1000;
+    const waitSeconds = wait === undefined ? undefined : left;
+    const end = await settleJob(context, reply, { job, waitSeconds });
+    isDone &&= end.isDone;
+    settled.push({ id, build, servers: [...servers], job: end.summary });
+  }
+  reply.code(isDone ? 200 : 202);
+  return settled;
 }
 
 function sendJson(reply: FastifyReply, text: string): FastifyReply {

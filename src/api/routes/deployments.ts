@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { DeploymentOptions } from '../../domain/deployment-options.ts';
 import type { ServiceContext } from '../../services/context.ts';
 import * as control from '../../services/deployment-control.ts';
-import { planDeployment } from '../../services/deployment-plan.ts';
+import { planDeployment, startPreflight } from '../../services/deployment-plan.ts';
 import * as service from '../../services/deployments.ts';
-import { getJob } from '../../services/jobs.ts';
+import { getJob, type Job } from '../../services/jobs.ts';
 import type { ControlledDeployment as ControlledDeploymentRow } from '../../services/locked-deployment.ts';
 import { type StreamPlaces, sendEventStream } from '../event-stream.ts';
 import type { Api } from '../fastify-types.ts';
@@ -19,6 +19,7 @@ import {
   DeploymentList,
   DeploymentPlan,
   DeployQuery,
+  PreflightResult,
   StartedDeployment,
 } from '../schemas/deployments.ts';
 import {
@@ -35,6 +36,9 @@ import { settleJob, untilGone } from '../settle-job.ts';
 const tags = ['deployments'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
 const write = { permission: { scope: 'application', access: 'write' } } as const;
+
+/** How long a dry run waits for what is found on the servers, unless it says so itself. */
+const PREFLIGHT_WAIT_SECONDS = 60;
 
 /** What each action says of itself in the documentation. */
 const ACTIONS: Readonly<
@@ -111,9 +115,12 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
       const options = DeploymentOptions.parse(request.query);
       const input = { buildName, request: request.body, options, reason, planHash };
       if (dry_run) {
-        return toDeploymentPlan(
-          await planDeployment(context, callerOf(request), application, input),
-        );
+        const plan = await planDeployment(context, callerOf(request), application, input);
+        if (!request.query.preflight) return toDeploymentPlan(plan);
+        const job = await startPreflight(context, callerOf(request), plan);
+        const waitSeconds = wait ?? PREFLIGHT_WAIT_SECONDS;
+        const preflight = await settlePreflight(context, reply, { job, waitSeconds });
+        return { ...toDeploymentPlan(plan), preflight };
       }
       const started = await service.createDeployment(
         context,
@@ -230,6 +237,18 @@ async function settleAction(
     ? await service.getDeployment(context, application, id)
     : deployment;
   return { ...toDeployment(current), job: settled.summary };
+}
+
+/** What has been found on the servers; or, if the time is up, where it is to be found. The plan is there at once. */
+async function settlePreflight(
+  context: ServiceContext,
+  reply: FastifyReply,
+  o: { readonly job: Job; readonly waitSeconds: number },
+): Promise<z.infer<typeof DeploymentPlan>['preflight']> {
+  const { summary, isDone } = await settleJob(context, reply, o);
+  reply.code(200);
+  if (isDone) return PreflightResult.parse(summary.result);
+  return { job_id: summary.job_id, status: summary.status === 'queued' ? 'queued' : 'running' };
 }
 
 /** One after the other: each may hold thousands of steps. */

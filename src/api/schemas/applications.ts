@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { createdTime, drift, listing, next, timeOrNull } from './common.ts';
+import { JobSummary } from './jobs.ts';
+import { flagInBody, text, wait } from './parameters.ts';
 
 export const CHILD_RESOURCES = [
   'builds',
@@ -21,6 +23,9 @@ const CensusLeaf = z
     deployment_id: name('With `details=true`: the deployment that brought it.').optional(),
     drift: drift.optional(),
     observed_at: timeOrNull('With `details=true`: when that was last looked at.').optional(),
+    behind: name(
+      'With `details=true`: the build that it has missed, as the server was left out of a deployment; null if none.',
+    ).optional(),
   })
   .meta({ id: 'CensusLeaf', description: 'What one server has of one gitdeploy.' });
 
@@ -40,9 +45,38 @@ const fields = {
   created_datetime: createdTime,
 };
 
+const AUTO_CATCHUP =
+  'Whether servers that were left out of a deployment get what they have missed as soon as they are reached again.';
+
+export const ChangeApplicationBody = z
+  .strictObject({ auto_catchup: flagInBody(AUTO_CATCHUP).exactOptional() })
+  .optional();
+
+export const CatchUpQuery = z.strictObject({
+  server: text('Only what this server has missed.').exactOptional(),
+  wait,
+});
+
+export const CatchUps = z
+  .object({
+    application: fields.application,
+    deployments: z
+      .array(
+        z.object({
+          id: z.uuid().meta({ description: 'Id of the deployment.' }),
+          build: z.string().meta({ description: 'The build that it brings.' }),
+          servers: z.array(z.string()).meta({ description: 'Names of the servers.' }),
+          job: JobSummary,
+        }),
+      )
+      .meta({ description: 'One for each deployment that servers were left out of.' }),
+  })
+  .meta({ id: 'CatchUps', description: 'What brings servers the builds that they have missed.' });
+
 export const Application = z
   .object({
     ...fields,
+    auto_catchup: z.boolean().meta({ description: AUTO_CATCHUP }),
     resources: z
       .array(z.enum(CHILD_RESOURCES))
       .meta({ description: 'What an application consists of; each is a list below its URL.' }),

@@ -29,7 +29,8 @@ export const createdTime = time('When it was created.');
 
 export const applicationName = z.string().meta({ description: 'The application it belongs to.' });
 
-const ErrorBody = z
+/** An error as replies and rows hold it. */
+export const ErrorBody = z
   .object({
     code: z
       .enum(ERROR_CODES)

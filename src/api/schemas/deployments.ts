@@ -3,7 +3,14 @@ import { APPROVE_CHOICES } from '../../domain/approval.ts';
 import { CANARY_PATTERN } from '../../domain/canary.ts';
 import { DeploymentOptions } from '../../domain/deployment-options.ts';
 import { PLAN_HASH_PATTERN } from '../../domain/plan-hash.ts';
-import { applicationName, createdTime, next, StoredError, timeOrNull } from './common.ts';
+import {
+  applicationName,
+  createdTime,
+  ErrorBody,
+  next,
+  StoredError,
+  timeOrNull,
+} from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, oneOf, text, wait, wholeNumber } from './parameters.ts';
 
@@ -11,7 +18,7 @@ const MAX_PAUSE_SECONDS = 86_400;
 const MAX_COUNT = 100_000;
 const pause = (what: string) => wholeNumber({ min: 0, max: MAX_PAUSE_SECONDS }, what).default(0);
 
-export const DeployQuery = z.strictObject({
+const DeployParameters = z.strictObject({
   build_name: text('The build to deploy.'),
   rolling_divisor: wholeNumber(
     { min: 0, max: MAX_COUNT },
@@ -63,9 +70,19 @@ export const DeployQuery = z.strictObject({
     'Deploy also while a freeze window holds. It needs a `reason`, and is audited.',
   ).default(false),
   reason: text('Why; shown in the history.').optional(),
-  dry_run: flag('Plan it and show the plan; nothing is written.').default(false),
+  dry_run: flag('Plan it and show the plan; no deployment is made.').default(false),
+  preflight: flag(
+    'With `dry_run`: look on the servers, too, whether they can take the build, and wait for that (`wait`, 60 s unless given).',
+  ).default(false),
   wait,
 });
+export const DeployQuery = DeployParameters.refine(
+  ({ preflight, dry_run }) => dry_run || !preflight,
+  {
+    path: ['preflight'],
+    error: 'goes with `dry_run=true`; a deployment looks at all servers first in any case',
+  },
+);
 export type DeployQuery = z.infer<typeof DeployQuery>;
 
 const names = (what: string) => z.array(z.string()).meta({ description: what });
@@ -311,6 +328,32 @@ const PresentServers = z
   })
   .meta({ id: 'PresentServers', description: 'Servers that have the same build now.' });
 
+/** What a job of the kind `preflight` has found. */
+export const PreflightResult = z
+  .object({
+    servers: z.number().int().meta({ description: 'How many were looked at.' }),
+    problems: z
+      .array(
+        z.object({
+          server: z.string().meta({ description: 'Name of the server.' }),
+          gitdeploy: z
+            .string()
+            .nullable()
+            .meta({ description: 'Name of the gitdeploy; null if it concerns the whole server.' }),
+          error: ErrorBody,
+        }),
+      )
+      .meta({ description: 'By server; empty if all of them can take the build.' }),
+  })
+  .meta({ id: 'Preflight', description: 'Whether the servers can take the build.' });
+
+const PreflightUnderWay = z
+  .object({
+    job_id: z.uuid().meta({ description: 'Its result is what was found: /job/{id}.' }),
+    status: z.enum(['queued', 'running']).meta({ description: 'How far it is.' }),
+  })
+  .meta({ id: 'PreflightUnderWay', description: 'The servers are still being looked at.' });
+
 export const DeploymentPlan = z
   .object({
     application: applicationName,
@@ -342,6 +385,10 @@ export const DeploymentPlan = z
         description:
           'Gitdeploys that are not deployed, but share a gitrepo with one that is: the build would be committed to them, too.',
       }),
+    preflight: z
+      .union([PreflightResult, PreflightUnderWay])
+      .optional()
+      .meta({ description: 'With `preflight=true`: what stands in the way on the servers.' }),
     plan_hash: z.string().meta({
       description: 'Names this plan: given to a deployment, it runs only if nothing has changed.',
     }),

@@ -11,6 +11,7 @@ import {
 } from '../../store/deployments.ts';
 import { appendEvent } from '../../store/events.ts';
 import { releaseHolder } from '../../store/leases.ts';
+import { recordMissed } from '../../store/missed.ts';
 
 /** Who a deployment's leases are held by. */
 export const leaseHolder = (deploymentId: string): string => `deployment:${deploymentId}`;
@@ -25,10 +26,11 @@ export async function recordSuccess(tx: Db, deploymentId: string): Promise<void>
   const deployment = await lockDeployment(tx, deploymentId);
   if (deployment === null) return;
   const isBack = deployment.status === 'rolling_back';
-  await endAs(tx, deploymentId, {
+  const hasEnded = await endAs(tx, deploymentId, {
     from: isBack ? ['rolling_back'] : UNDER_WAY,
     to: isBack ? 'rolled_back' : 'succeeded',
   });
+  if (hasEnded && !isBack) await recordMissed(tx, deploymentId);
 }
 
 /** Ends a deployment whose job has failed. One that failed, and has put everything back, is rolled back. */
@@ -71,6 +73,7 @@ function supersededBy(id: string, buildName: string): AppError {
   );
 }
 
+/** @returns false if it had ended before */
 async function endAs(
   tx: Db,
   id: string,
@@ -79,10 +82,10 @@ async function endAs(
     to: Parameters<typeof moveDeployment>[2]['to'];
     error?: ErrorBody;
   },
-): Promise<void> {
+): Promise<boolean> {
   // Also those of a worker that died: nobody comes back for them.
   await releaseHolder(tx, leaseHolder(id));
-  if (!(await moveDeployment(tx, id, { ...end, finishedAt: new Date() }))) return;
+  if (!(await moveDeployment(tx, id, { ...end, finishedAt: new Date() }))) return false;
   const { to: status, error } = end;
   await appendEvent(tx, {
     jobId: null,
@@ -90,6 +93,7 @@ async function endAs(
     kind: 'deployment',
     data: { status, ...(error === undefined ? {} : { error }) },
   });
+  return true;
 }
 
 /** True if the rollback was begun by the deployment's own failure (`on_failure=rollback`), and not by a user. */

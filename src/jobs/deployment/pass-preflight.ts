@@ -4,7 +4,7 @@ import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import { allSteps, type DeploymentWork, isOpen, type StepWork } from './deployment-work.ts';
 import { findProblems, type PreflightProblem } from './preflight.ts';
-import { noteMissed, noteSeen } from './run-step.ts';
+import { noteSeen } from './run-step.ts';
 
 /** How many problems an error tells of; the steps have them all. */
 const MAX_TOLD = 50;
@@ -20,7 +20,7 @@ export async function passPreflight(
   context: JobContext,
   { work, signal }: { readonly work: DeploymentWork; readonly signal: AbortSignal },
 ): Promise<boolean> {
-  const { options, build, deployment } = work;
+  const { options, build } = work;
   const steps = allSteps(work).filter(isOpen);
   const { concurrency } = options;
   const found = await findProblems(dependencies, { targets: steps, build, concurrency, signal });
@@ -38,7 +38,6 @@ export async function passPreflight(
       const problem = found.find((one) => concerns(one, item));
       if (problem === undefined) continue;
       await noteSeen(tx, item, problem.error.code);
-      if (isLeftOut(problem)) await noteMissed(tx, item, deployment.id);
       const status = isLeftOut(problem) && !isNobodyLeft ? 'skipped' : 'failed';
       if (status === 'failed' && !isStopped) continue;
       await finishStep(tx, item.step.id, { status, error: problem.error });

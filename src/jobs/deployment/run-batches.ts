@@ -10,7 +10,7 @@ import { type BatchWork, isOpen, type PhaseWork, type StepWork } from './deploym
 import { isLeftOut } from './left-out.ts';
 import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
 import { passGates } from './pass-gates.ts';
-import { noteMissed, runStep } from './run-step.ts';
+import { runStep } from './run-step.ts';
 
 export interface BatchesRun {
   readonly work: PhaseWork;
@@ -109,10 +109,8 @@ async function runBatch(
       return;
     }
     if (failures.leftOut.has(item.server.id)) {
-      await context.transaction(async (tx) => {
-        await finishStep(tx, item.step.id, { status: 'skipped', error: unreachableBefore(item) });
-        await noteMissed(tx, item, work.deployment.id);
-      });
+      const error = unreachableBefore(item);
+      await context.transaction((tx) => finishStep(tx, item.step.id, { status: 'skipped', error }));
       return;
     }
     const newer = run.outdated.get(item.step.id);

@@ -8,7 +8,6 @@ import {
   restoreInstallation,
 } from '../../store/installations.ts';
 import type { Fences } from '../../store/leases.ts';
-import { recordMissed } from '../../store/missed.ts';
 import { findCommitOrigin } from '../../store/observations.ts';
 import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
@@ -85,7 +84,6 @@ export async function runStep(
       { ...names, phase: run.work.phase, status, ...told },
       async (tx) => {
         if (error !== undefined) await noteSeen(tx, item, error.code);
-        if (status === 'skipped') await noteMissed(tx, item, run.work.deployment.id);
         await finishStep(tx, item.step.id, { status, logExcerpt, ...(error && { error }) });
       },
     );
@@ -112,16 +110,6 @@ function leftOut(step: TrackedStep, ending: Ending): Ending | LeftOut {
   const isUntouched = track.progress.switched === null;
   if (!isWanted || !isUntouched || ending.error?.code !== 'server_unreachable') return ending;
   return { status: 'skipped', error: ending.error };
-}
-
-/** Notes that a server still has to get the build. */
-export async function noteMissed(
-  tx: Db,
-  { step, installation }: StepWork,
-  deploymentId: string,
-): Promise<void> {
-  if (step.toBuildId === null) return;
-  await recordMissed(tx, installation.id, { buildId: step.toBuildId, deploymentId });
 }
 
 interface LeftOut {

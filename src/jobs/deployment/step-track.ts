@@ -29,6 +29,9 @@ export function trackOf({ step, installation }: StepWork): StepTrack {
       deployedAt: installation.deployedAt?.toISOString() ?? null,
       deploymentId: installation.deploymentId,
       drift: installation.drift,
+      missedBuildId: installation.missedBuildId,
+      missedDeploymentId: installation.missedDeploymentId,
+      missedAt: installation.missedAt?.toISOString() ?? null,
     },
   };
   return { progress, runs: `${step.id}-${progress.run}`, isTakenUp: known !== null };
@@ -46,5 +49,6 @@ export function installationBefore(
   { progress: { before } }: StepTrack,
 ): InstallationRow {
   const deployedAt = before.deployedAt === null ? null : new Date(before.deployedAt);
-  return { ...installation, ...before, deployedAt };
+  const missedAt = before.missedAt === null ? null : new Date(before.missedAt);
+  return { ...installation, ...before, deployedAt, missedAt };
 }
