@@ -19,7 +19,7 @@ export async function writeReport(
 
 function describe(rounds: readonly Round[]): string {
   const random = rounds.filter(({ what }) => what.startsWith('seed'));
-  const points = rounds.filter(({ what }) => what.startsWith('kill at'));
+  const points = rounds.filter(({ what }) => what.startsWith('kill '));
   const wrong = rounds.filter(({ violations }) => violations.length > 0);
   const seeds = random.map(({ what }) => Number(/^seed (\d+)/.exec(what)?.[1]));
   const faults = new Map<string, number>();

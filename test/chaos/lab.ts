@@ -20,7 +20,8 @@ export type ChaosMode = 'embedded' | 'distributed';
 export const GITDEPLOYS = { Configuration: '/opt/config', Application: '/opt/app' } as const;
 /** A worker that is silent for so long loses its job: short, or tests would mostly wait. */
 export const LEASE_SECONDS = 2;
-const END_MS = 120_000;
+// A bound against waiting for ever, not a measure.
+const END_MS = 600_000;
 
 /** A process of Muster with the ways that lead through this one. */
 interface Member {
@@ -135,9 +136,14 @@ async function build(
       worker: 'dist/workers/worker.js',
       all: 'dist/workers/embedded.js',
     } as const;
-    const process = await startMusterProcess(entry[role], settings, hear);
-    self.pid = process.pid;
-    members.push({ role, process, proxies });
+    try {
+      const process = await startMusterProcess(entry[role], settings, hear);
+      self.pid = process.pid;
+      members.push({ role, process, proxies });
+    } catch (error) {
+      for (const proxy of proxies) await proxy.close();
+      throw error;
+    }
   };
   ends.push(async () => {
     for (const { process, proxies } of members) {
@@ -153,14 +159,27 @@ async function build(
     if (backends !== null) return backends.databaseUrl;
     return await embeddedUrl(dataDirectory, output);
   };
-  const sql: Lab['sql'] = async (text, values = []) => {
+  const askOnce: Lab['sql'] = async (text, values = []) => {
     const client = new pg.Client({ connectionString: await databaseUrl() });
     client.on('error', () => undefined);
-    await client.connect();
     try {
+      await client.connect();
       return (await client.query(text, [...values])).rows;
     } finally {
-      await client.end();
+      await client.end().catch(() => undefined);
+    }
+  };
+  // PostgreSQL is away now and then, which is no answer; a wrong statement is, and has a code of its own.
+  const sql: Lab['sql'] = async (text, values) => {
+    const end = performance.now() + END_MS;
+    for (;;) {
+      try {
+        return await askOnce(text, values);
+      } catch (error) {
+        const isWrong = error instanceof pg.DatabaseError && error.code?.startsWith('42') === true;
+        if (isWrong || performance.now() > end) throw error;
+        await sleep(100);
+      }
     }
   };
   const api: ApiClient = (...call) => {
@@ -174,7 +193,15 @@ async function build(
     if (member === undefined) return;
     await member.process.kill();
     for (const proxy of member.proxies) await proxy.close();
-    await startMember(member.role);
+    // As whatever keeps services running does: what cannot start, because PostgreSQL is away, is started again.
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await startMember(member.role);
+      } catch (error) {
+        if (tries === 20) throw error;
+        await sleep(500);
+      }
+    }
   };
   const busyPid = async (): Promise<number | null> => {
     if (mode === 'embedded') return members[0]?.process.pid ?? null;
@@ -232,12 +259,19 @@ async function build(
         'bin/run': { executable: `#!/bin/sh\necho ${name}\n` },
         'conf/version': `${name}\n`,
       });
-      const stored = await ok(
-        'POST',
-        `/app/shop/builds/${name}?file_type=tar.gz&package_map=split&wait=60`,
-        archive,
-      );
-      if (stored['state'] !== 'stored') throw new Error(`Build ${name}: ${JSON.stringify(stored)}`);
+      const path = `/app/shop/builds/${name}`;
+      const query = 'file_type=tar.gz&package_map=split&wait=60';
+      const stored = await patiently('POST', `${path}?${query}`, archive);
+      // Asked for again after a reply that was lost, it is under way or done already.
+      const codes = ['build_busy', 'build_already_stored'];
+      if (stored.status >= 300 && !codes.includes(stored.body.error?.code)) {
+        throw new Error(`Build ${name}: ${JSON.stringify(stored.body)}`);
+      }
+      const end = performance.now() + END_MS;
+      while ((await ok('GET', path))['state'] !== 'stored') {
+        if (performance.now() > end) throw new Error(`Build ${name} is never stored.`);
+        await sleep(50);
+      }
     },
     deploy: async (build) => {
       const path = `/app/shop/deployments?build_name=${build}&rolling_divisor=2`;
@@ -321,7 +355,7 @@ async function prepare(
   });
   const location = (path: string, gitrepo: string) => ({ path, gitrepo, default_branch: 'master' });
   const mark = (phase: string) => {
-    const name = `echo "begin $$" >>/opt/marks/${phase}; sleep $(cat /opt/marks-seconds 2>/dev/null || echo 0.2); echo "end $$" >>/opt/marks/${phase}`;
+    const name = `echo "begin $$" >>/opt/marks/${phase}; sleep $(cat /opt/marks/seconds 2>/dev/null || echo 0.2); echo "end $$" >>/opt/marks/${phase}`;
     return { mark: { 'cmd.run': [{ name }] } };
   };
   await ok('PUT', '/app/shop/gitdeploys?name=Configuration', {

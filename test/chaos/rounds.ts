@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { faultsOf, type RandomFault } from './faults.ts';
 import type { Boundary, SeenBoundary, Verdict } from './gate.ts';
 import { findViolations, type Violations } from './invariants.ts';
-import type { Lab } from './lab.ts';
+import { type Lab, LEASE_SECONDS } from './lab.ts';
 import { createRandom } from './random.ts';
 
 /** What came of one round. */
@@ -36,7 +36,10 @@ export async function recordBoundaries(
  * What is not come by is left in the set.
  */
 export async function killAt(lab: Lab, build: string, wanted: Set<string>): Promise<Round> {
-  return await runRound(lab, build, 'kill at boundaries', async (deploy) => {
+  return await runRound(lab, build, `kill ${[...wanted].join(', ')}`, async (deploy) => {
+    // What runs on a server outlives its worker, and the next one comes while it still runs.
+    const isLong = wanted.size === 1 && [...wanted].some((one) => /(prepull|postpull)/.test(one));
+    if (isLong) await prolongActions(lab, LONG_ACTION_SECONDS);
     const replacing: Promise<void>[] = [];
     lab.gate.arm({
       at: ({ kind, label }) => wanted.delete(kind) || wanted.delete(label),
@@ -47,6 +50,29 @@ export async function killAt(lab: Lab, build: string, wanted: Set<string>): Prom
     await Promise.all(replacing);
     return {};
   });
+}
+
+/** Kills in one deployment: with more it would hardly get further in between. */
+const KILLS_PER_ROUND = 7;
+
+/** Kills whoever is at a boundary of each of these kinds, once, in as few deployments as will do. */
+export async function killAtEach(
+  lab: Lab,
+  nextBuild: () => string,
+  kinds: readonly string[],
+): Promise<readonly Round[]> {
+  const done: Round[] = [];
+  const missed = new Set<string>();
+  // Those of one deployment are spread over its whole length.
+  const rounds = Math.ceil(kinds.length / KILLS_PER_ROUND);
+  for (let round = 0; round < rounds; round += 1) {
+    const wanted = new Set(kinds.filter((_, index) => index % rounds === round));
+    done.push(await killAt(lab, nextBuild(), wanted));
+    for (const kind of wanted) missed.add(kind);
+  }
+  // What did not come by while others were dying gets a deployment of its own.
+  for (const kind of missed) done.push(await killAt(lab, nextBuild(), new Set([kind])));
+  return done;
 }
 
 /** A round of kills and other faults that the seed decides. `boundaries`: about how many there are to choose from. */
@@ -66,6 +92,7 @@ export async function randomRound(
   const names = faults.map(({ name, afterMs }) => `${name} (${Math.round(afterMs)} ms)`);
   const what = `seed ${seed}: ${[...names, `kills at ${[...kills].join(', ') || 'no'} boundary`].join('; ')}`;
   return await runRound(lab, build, what, async (deploy) => {
+    if (random.whole(4) === 0) await prolongActions(lab, LONG_ACTION_SECONDS);
     const replacing: Promise<void>[] = [];
     lab.gate.arm({ at: ({ index }) => kills.has(index), strike: killer(lab, replacing) });
     const over = new AbortController();
@@ -87,6 +114,16 @@ export async function randomRound(
     if (failed !== undefined) throw failed.reason;
     return { harmed: faults.some(({ harmsServers }) => harmsServers) };
   });
+}
+
+/** Longer than it takes until another worker has the job. */
+const LONG_ACTION_SECONDS = LEASE_SECONDS * 2;
+
+/** Lets prepull and postpull take so long in this round. */
+async function prolongActions(lab: Lab, seconds: number): Promise<void> {
+  for (const server of lab.servers) {
+    await lab.fleet.inspect(server, `echo ${seconds} >/opt/marks/seconds`);
+  }
 }
 
 /** Kills whose act it is, and starts another one in its place. */

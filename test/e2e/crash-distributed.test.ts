@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Lab, startLab } from '../chaos/lab.ts';
+import {
+  faultAt,
+  freezeAt,
+  killAt,
+  killAtEach,
+  randomRound,
+  recordBoundaries,
+} from '../chaos/rounds.ts';
+import { requirePart } from '../support/parts.ts';
+
+const available = requirePart('sshd') && requirePart('redis-server') && process.getuid?.() === 0;
+// Bounds against waiting for ever, not measures.
+const LONG_MS = 900_000;
+
+/** What `npm run chaos` does at length: see docs/chaos.md. */
+describe.skipIf(!available)(
+  'a deployment with an API process and two workers ends as it would have',
+  () => {
+    let lab: Lab;
+    let boundaries = 0;
+    let kinds: readonly string[] = [];
+    let builds = 0;
+    const nextBuild = (): string => {
+      builds += 1;
+      return `build-${builds}`;
+    };
+
+    beforeAll(async () => {
+      lab = await startLab({ mode: 'distributed', servers: 2, workers: 2 });
+      const recorded = await recordBoundaries(lab, nextBuild());
+      expect(recorded.violations).toEqual([]);
+      boundaries = recorded.seen.length;
+      kinds = [...new Set(recorded.seen.map(({ kind }) => kind))];
+    }, LONG_MS);
+    afterAll(() => lab.close(), LONG_MS);
+
+    it(
+      'whoever dies before or after each kind of write, command and message',
+      async () => {
+        for (const kind of [
+          'before server switch',
+          'after postgresql update steps',
+          'after redis take ring',
+        ])
+          expect(kinds).toContain(kind);
+        const rounds = await killAtEach(lab, nextBuild, kinds);
+        expect(rounds.filter(({ violations }) => violations.length > 0)).toEqual([]);
+        expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(kinds.length);
+      },
+      LONG_MS,
+    );
+
+    it(
+      'after a short random schedule of kills and other faults',
+      async () => {
+        for (const seed of [11, 12]) {
+          const round = await randomRound(lab, nextBuild(), { seed, boundaries });
+          expect(round).toMatchObject({ violations: [] });
+        }
+      },
+      LONG_MS,
+    );
+
+    it(
+      'after PostgreSQL was killed in the middle',
+      async () => {
+        const fault = { kind: 'before server switch', name: 'kill PostgreSQL' };
+        expect(await faultAt(lab, nextBuild(), fault)).toMatchObject({ violations: [] });
+      },
+      LONG_MS,
+    );
+
+    it.each(['FLUSHALL', 'kill Redis'])(
+      'after %s in the middle',
+      async (name) => {
+        const fault = { kind: 'before server switch', name };
+        expect(await faultAt(lab, nextBuild(), fault)).toMatchObject({ violations: [] });
+      },
+      LONG_MS,
+    );
+
+    it(
+      'though what it runs on a server outlives its worker, and is neither begun twice nor lost',
+      async () => {
+        const round = await killAt(lab, nextBuild(), new Set(['before server postpull #1']));
+        expect(round).toMatchObject({ violations: [] });
+      },
+      LONG_MS,
+    );
+
+    it.each(['after server switch', 'before postgresql update steps'])(
+      'though its worker slept %s for longer than its lease, and woke up too late',
+      async (kind) => {
+        expect(await freezeAt(lab, nextBuild(), kind)).toMatchObject({ violations: [] });
+      },
+      LONG_MS,
+    );
+  },
+);
