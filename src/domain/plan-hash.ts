@@ -44,10 +44,7 @@ export const PLAN_HASH_PATTERN = /^v1(?:-[0-9a-f]{12}){6}$/;
  */
 export function hashPlan(facts: PlanFacts): string {
   const digests = PARTS.map((part) =>
-    createHash('sha256')
-      .update(JSON.stringify(facts[part]) ?? '')
-      .digest('hex')
-      .slice(0, PART_LENGTH),
+    createHash('sha256').update(JSON.stringify(facts[part])).digest('hex').slice(0, PART_LENGTH),
   );
   return ['v1', ...digests].join('-');
 }

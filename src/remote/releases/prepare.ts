@@ -43,7 +43,7 @@ export function prepareReleaseScript(options: PrepareReleaseOptions): RemoteScri
   });
 }
 
-const TEXT = String.raw`${GIT_PRELUDE}${RELEASES_PRELUDE}
+const TEXT = `${GIT_PRELUDE}${RELEASES_PRELUDE}
 path=$1 home=$2 folder=$3 branch=$4 installation=$5 want=$6 content=$7
 shift 7
 enter_releases "$installation"
