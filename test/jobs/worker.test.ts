@@ -7,7 +7,7 @@ import { startWorker, type Worker } from '../../src/jobs/worker.ts';
 import { createInProcessQueue } from '../../src/queue/in-process-queue.ts';
 import type { Queue } from '../../src/queue/queue.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
-import { listJobEvents } from '../../src/store/events.ts';
+import { appendEvents, listJobEvents } from '../../src/store/events.ts';
 import { findJob, insertJob, type JobRow, requestJobCancel } from '../../src/store/jobs.ts';
 import { type Listener, openListener } from '../../src/store/listener.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -172,6 +172,88 @@ describe('the worker', () => {
     await dead(5);
     await expect.poll(() => statusOf(job)).toBe('failed');
     expect(runs).toBe(1);
+  });
+
+  it('lets one that gets further each time die more often', async () => {
+    const job = await insert();
+    start(() => Promise.resolve(succeeded()));
+    await appendEvents(
+      database.db,
+      [1, 2, 3].map((step) => ({
+        jobId: job.id,
+        deploymentId: null,
+        kind: 'progress',
+        data: { step },
+      })),
+    );
+    await database.db.$executeRaw`
+      update jobs set status = 'running', worker = 'dead', attempts = 7,
+                      lease_expires_at = now() - interval '1 second' where id = ${job.id}::uuid`;
+    await expect.poll(() => statusOf(job), { timeout: 60_000 }).toBe('succeeded');
+  });
+
+  it('writes nothing more for a job that another worker has taken while it slept', async () => {
+    const written: string[] = [];
+    start(async (context) => {
+      await context.emit('progress', { mine: true });
+      // As after a long sleep, before the heartbeat has noticed anything.
+      await database.db.$executeRaw`
+        update jobs set worker = 'other', attempts = attempts + 1 where id = ${context.jobId}::uuid`;
+      const late = [
+        context.emit('progress', { mine: false }),
+        context.record('progress', { mine: false }, () => {
+          written.push('record');
+          return Promise.resolve();
+        }),
+        context.transaction(() => {
+          written.push('transaction');
+          return Promise.resolve();
+        }),
+      ];
+      const ended = await Promise.allSettled(late);
+      written.push(...ended.map(({ status }) => status));
+      return succeeded();
+    });
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect
+      .poll(() => written, { timeout: 60_000 })
+      .toEqual(['rejected', 'rejected', 'rejected']);
+    await worker?.close();
+    worker = null;
+    expect(await findJob(database.db, job.id)).toMatchObject({
+      status: 'running',
+      worker: 'other',
+    });
+    const events = await listJobEvents(database.db, job.id);
+    expect(events.map(({ data }) => data)).toEqual([{ mine: true }]);
+  });
+
+  it('keeps changes and the line that tells of them together, and one bad change to itself', async () => {
+    start(async (context) => {
+      const bad = context.record('bad', {}, async (tx) => {
+        await tx.$executeRaw`select 1 / 0`;
+      });
+      const good = [1, 2, 3].map((step) =>
+        context.record('good', { step }, async (tx) => {
+          await tx.$executeRaw`update jobs set started_at = started_at where id = ${context.jobId}::uuid`;
+        }),
+      );
+      const ended = await Promise.allSettled([bad, ...good]);
+      return succeeded(ended.map(({ status }) => status));
+    });
+    const job = await insert();
+    await queue.ring(job.id);
+    await expect.poll(() => statusOf(job), { timeout: 60_000 }).toBe('succeeded');
+    expect((await findJob(database.db, job.id))?.result).toEqual([
+      'rejected',
+      ...Array<string>(3).fill('fulfilled'),
+    ]);
+    const events = await listJobEvents(database.db, job.id);
+    expect(events.map(({ kind }) => kind)).toEqual([
+      ...Array<string>(3).fill('good'),
+      'job_succeeded',
+    ]);
   });
 
   it('never starts a job that was cancelled while it waited, though all its places are taken', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import {
+  abandonClaims,
   type Claim,
   claimJob,
   findJob,
@@ -42,6 +43,17 @@ describe('jobs', () => {
       Array.from({ length: 20 }, (_, i) => claimJob(database.db, id, `worker-${i}`)),
     );
     expect(claims.filter((c) => c !== null)).toHaveLength(1);
+  });
+
+  it('are free at once when it is known that no worker lives any more', async () => {
+    const before = await claim('gone');
+    expect(await claimJob(database.db, id, 'next')).toBeNull();
+    expect(await abandonClaims(database.db)).toBe(1);
+    expect(await claimJob(database.db, id, { worker: 'next', leaseSeconds: 2 })).toMatchObject({
+      worker: 'next',
+      attempts: 2,
+    });
+    expect(await renewClaim(database.db, before)).toBe(false);
   });
 
   it('go to another worker when theirs is silent, and the silent one can change nothing any more', async () => {
