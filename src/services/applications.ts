@@ -3,9 +3,12 @@ import { AppError } from '../domain/errors.ts';
 import { parseName } from '../domain/names.ts';
 import * as store from '../store/applications.ts';
 import { countActiveDeployments } from '../store/deployments.ts';
+import { listInstallationPairs } from '../store/installations.ts';
 import { countActiveJobs } from '../store/jobs.ts';
 import type { Page } from '../store/paging.ts';
 import { recordAudit } from './audit.ts';
+import type { AuthenticatedCaller } from './authentication.ts';
+import { requireServers } from './authorization.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { requireApplication } from './lookup.ts';
 
@@ -78,11 +81,12 @@ function describe({ name, autoCatchup }: Application): Record<string, unknown> {
 
 /**
  * Deletes an application and everything of it in Muster. Clones on servers stay as they are.
- * @throws {AppError} `not_found`; `in_use` while a deployment or another job of it is under way
+ * @throws {AppError} `not_found`; `in_use` while a deployment or another job of it is under way; `forbidden` if it is on
+ *   servers that the caller may not touch
  */
 export async function deleteApplication(
   context: ServiceContext,
-  caller: Caller,
+  caller: AuthenticatedCaller,
   name: string,
 ): Promise<void> {
   const { database, depot, log } = context;
@@ -98,6 +102,12 @@ export async function deleteApplication(
         { details: { deployments, jobs } },
       );
     }
+    // Only now: a job that was under way could have made an installation after they had been read.
+    const installations = await listInstallationPairs(tx, application.id);
+    requireServers(
+      caller,
+      installations.map(({ server }) => server),
+    );
     await store.deleteApplication(tx, application.id);
     await recordAudit(tx, caller, {
       action: 'application.delete',

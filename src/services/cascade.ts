@@ -16,6 +16,7 @@ import {
 import { findServersById, lockJumps } from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
+import { requireServers } from './authorization.ts';
 import type { ServiceContext } from './context.ts';
 import { describeGitdeploy, describeGitrepo, describeServer } from './descriptions.ts';
 import { refuseInUse } from './lookup.ts';
@@ -42,7 +43,8 @@ const TRIES = 5;
  * nothing. Clones on servers and repositories at providers stay. One event of the audit for each thing.
  * @returns what went with it
  * @throws {AppError} `not_found`; `in_use` if something needs it and `cascade` is not given, or, in any case, while a
- *   deployment or job works on it or on what would go with it; `forbidden` if the caller may not delete all of that;
+ *   deployment or job works on it or on what would go with it; `forbidden` if the caller may not delete all of that,
+ *   or may not touch a server that loses an installation;
  *   `conflict` if others change it all the time
  */
 export async function deleteWithNeeds(
@@ -119,12 +121,28 @@ async function refuse(
       advice:
         under.deployments.length + under.jobs.length > 0
           ? 'Wait for what is under way, or cancel it.'
-          : 'Remove what needs it first, or give `cascade=true` to have that deleted with it.',
+          : ADVICE[root.kind],
     },
   );
 }
 
-/** Names nothing: what the caller may not see is not told by what they may not delete. */
+const REMOVE_FIRST =
+  'Remove what needs it first, or give `cascade=true` to have that deleted with it';
+/** What to do about what needs a thing: an installation ties a gitdeploy to a server, and neither goes with the other. */
+const ADVICE: Readonly<Record<NeedsRoot['kind'], string>> = {
+  gitrepo: `${REMOVE_FIRST}.`,
+  gitdeploy:
+    'Deinitialize it and take it out of its groups first, or give `cascade=true` to have its installations and memberships deleted with it; the servers and groups stay, and so do the clones on the servers.',
+  server: `${REMOVE_FIRST}; of the gitdeploys on it only the installations go, and the clones stay.`,
+  keypair: `${REMOVE_FIRST}.`,
+  gitprovider: `${REMOVE_FIRST}.`,
+};
+
+/**
+ * Names nothing of applications: what the caller may not see is not told by what they may not delete. Servers that lose
+ * installations are named as wherever they may not be touched; those that are deleted themselves are a matter of
+ * `_global`.
+ */
 function requireAll(caller: AuthenticatedCaller, what: string, needs: Needs): void {
   const { permissions, username } = caller;
   const applications = sortedUnique(
@@ -133,10 +151,16 @@ function requireAll(caller: AuthenticatedCaller, what: string, needs: Needs): vo
   const mayAll =
     applications.every((application) => isAllowed(permissions, application, 'write')) &&
     (needs.servers.length === 0 || isAllowed(permissions, GLOBAL_SCOPE, 'write'));
-  if (mayAll) return;
-  throw new AppError(
-    'forbidden',
-    `${what} is needed by things that user \`${username}\` may not delete, so nothing was deleted. Ask an administrator to delete it.`,
+  if (!mayAll) {
+    throw new AppError(
+      'forbidden',
+      `${what} is needed by things that user \`${username}\` may not delete, so nothing was deleted. Ask an administrator to delete it.`,
+    );
+  }
+  const deleted = new Set(idsOf(needs.servers));
+  requireServers(
+    caller,
+    needs.installations.flatMap((i) => (deleted.has(i.serverId) ? [] : [i.server])),
   );
 }
 
@@ -174,14 +198,16 @@ function directUses(root: NeedsRoot, needs: Needs): Record<string, readonly Use[
     case 'gitdeploy':
       return {
         groups: needs.memberships.map(({ group }) => plain(group)),
-        servers: needs.installations.map(({ server }) => plain(server)),
+        installations: needs.installations.map((i) =>
+          named({ application: i.application, name: `${i.gitdeploy}@${i.server}` }),
+        ),
       };
     case 'server':
       return {
         servers: needs.servers.filter((s) => s.jumpServerId === id).map((s) => plain(s.name)),
-        gitdeploys: needs.installations
+        installations: needs.installations
           .filter((i) => i.serverId === id)
-          .map((i) => named({ application: i.application, name: i.gitdeploy })),
+          .map((i) => named({ application: i.application, name: `${i.gitdeploy}@${i.server}` })),
       };
     case 'keypair':
       return {

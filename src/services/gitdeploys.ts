@@ -132,12 +132,20 @@ export async function changeGitdeploy(
       location.switchMode !== gitdeploy.switchMode;
     // What it does is done on its servers by the next deployment, whoever starts that.
     requireServers(caller, serversOf(gitdeploy));
-    refuseInUse(`Gitdeploy \`${name}\``, {
-      deployments: await findActiveDeploymentsOf(tx, { gitdeployId: gitdeploy.id }),
-      // The clones stand at the old place, or are being made there: they would be orphans.
-      servers: moves ? serversOf(gitdeploy) : [],
-      jobs: moves ? await findInstallationJobs(tx, gitdeploy.id) : [],
-    });
+    refuseInUse(
+      `Gitdeploy \`${name}\``,
+      {
+        deployments: await findActiveDeploymentsOf(tx, { gitdeployId: gitdeploy.id }),
+        jobs: moves ? await findInstallationJobs(tx, gitdeploy.id) : [],
+      },
+      { advice: 'Wait for what is under way, or cancel it; then change the gitdeploy.' },
+    );
+    // The clones stand at the old place, or are being made there: they would be orphans.
+    refuseInUse(
+      `The location of gitdeploy \`${name}\``,
+      { installations: moves ? serversOf(gitdeploy).map((server) => `${name}@${server}`) : [] },
+      { advice: 'Deinitialize it there first, then change the location.' },
+    );
     const changed = await store.updateGitdeploy(tx, gitdeploy.id, {
       packageName:
         changes.package === undefined

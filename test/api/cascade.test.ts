@@ -121,8 +121,11 @@ describe('deleting what others need', () => {
     const { app, keypair, gitprovider, server, reached } = await addEstate();
     const uses: [string, Record<string, string[]>][] = [
       [`/app/${app}/gitrepos/web`, { gitdeploys: ['Web'] }],
-      [`/app/${app}/gitdeploys/Web`, { groups: ['All'], servers: [server, reached] }],
-      [`/server/${server}`, { servers: [reached], gitdeploys: [`${app}/Web`] }],
+      [
+        `/app/${app}/gitdeploys/Web`,
+        { groups: ['All'], installations: [`Web@${server}`, `Web@${reached}`] },
+      ],
+      [`/server/${server}`, { servers: [reached], installations: [`${app}/Web@${server}`] }],
       [
         `/global/keypairs/${keypair}`,
         { servers: [server, reached], gitrepos: [`${app}/conf`, `${app}/web`] },
@@ -138,12 +141,47 @@ describe('deleting what others need', () => {
     }
   });
 
+  it('says that installations go, and neither servers nor gitdeploys', async () => {
+    const { app, server } = await addEstate();
+    const gitdeploy = (await remove(`/app/${app}/gitdeploys/Web`)).body.error.message;
+    expect(gitdeploy).toContain(`installations \`Web@${server}\``);
+    expect(gitdeploy).toMatch(/^.+Deinitialize it .+; the servers and groups stay, .+clones/s);
+    const whole = (await remove(`/server/${server}`)).body.error.message;
+    expect(whole).toContain(`installations \`${app}/Web@${server}\``);
+    expect(whole).toContain('of the gitdeploys on it only the installations go');
+  });
+
   it('tells who may not read an application only how many of its things there are', async () => {
     const { app, keypair } = await addEstate();
     const keys = await addPerson(api, `keys-${app}`, { apps: { _global: 'read/write' } });
     const reply = await keys.call('DELETE', `/global/keypairs/${keypair}`);
     expect(reply).toMatchObject({ status: 409, body: { error: { details: { hidden: 2 } } } });
     expect(reply.text).not.toContain(app);
+  });
+});
+
+describe('changing what others need', () => {
+  const location = { path: '/opt/elsewhere', gitrepo: 'web', default_branch: 'master' };
+
+  it('says that a gitdeploy moves once it is deinitialized', async () => {
+    const { app, server, reached } = await addEstate();
+    const url = `/app/${app}/gitdeploys/Web`;
+    const { error } = (await api.call('PATCH', url, { body: { location } })).body;
+    expect(error).toMatchObject({
+      code: 'in_use',
+      details: { used_by: { installations: [`Web@${server}`, `Web@${reached}`] } },
+    });
+    expect(error.message).toContain('Deinitialize it there first');
+  });
+
+  it('says to wait for the deployment under way, or to cancel it', async () => {
+    const { app } = await addEstate();
+    const id = await startDeployment(app, 'Web');
+    for (const body of [{ location }, { attributes: { tier: 'web' } }]) {
+      const { error } = (await api.call('PATCH', `/app/${app}/gitdeploys/Web`, { body })).body;
+      expect(error).toMatchObject({ code: 'in_use', details: { used_by: { deployments: [id] } } });
+      expect(error.message).toMatch(/Wait for what is under way, or cancel it/);
+    }
   });
 });
 
@@ -307,6 +345,55 @@ describe('cascade=true', () => {
       expect(reply.body.error.message).not.toMatch(new RegExp(`${app}/|\`${app}\``));
     }
     expect(await names(`/app/${app}/gitrepos`, 'gitrepos')).toEqual(['conf', 'web']);
+  });
+
+  it.each([
+    ['a gitdeploy', (app: string) => `/app/${app}/gitdeploys/Web?cascade=true`],
+    ['a gitrepo', (app: string) => `/app/${app}/gitrepos/web?cascade=true`],
+    ['an application', (app: string) => `/app/${app}`],
+  ])(
+    'takes %s off no server that the caller may not touch: all or nothing',
+    async (_what, urlOf) => {
+      const { app, server, reached } = await addEstate();
+      const { db } = api.services.database;
+      await db.job.updateMany({ where: { status: 'queued' }, data: { status: 'succeeded' } });
+      const some = await addPerson(api, `some-${app}`, {
+        apps: { [app]: 'read/write' },
+        servers: [server],
+      });
+      const refused = await some.call('DELETE', urlOf(app));
+      expect(refused).toMatchObject({
+        status: 403,
+        body: { error: { code: 'forbidden', details: { servers: [reached] } } },
+      });
+      expect((await must(api, 'GET', `/app/${app}/gitdeploys/Web`)).body.servers).toEqual([
+        server,
+        reached,
+      ]);
+      expect(await names(`/app/${app}/gitrepos`, 'gitrepos')).toEqual(['conf', 'web']);
+      const all = await addPerson(api, `all-${app}`, {
+        apps: { [app]: 'read/write' },
+        servers: [server, reached],
+      });
+      expect((await all.call('DELETE', urlOf(app))).status).toBe(200);
+    },
+  );
+
+  it('takes what uses a git provider off no server that the caller may not touch', async () => {
+    const { app, gitprovider, server, reached } = await addEstate();
+    const hands = await addPerson(api, `hands-${app}`, {
+      apps: { _global: 'read/write', [app]: 'read/write' },
+      servers: [server],
+    });
+    const refused = await hands.call('DELETE', `/global/gitproviders/${gitprovider}?cascade=true`);
+    expect(refused).toMatchObject({
+      status: 403,
+      body: { error: { details: { servers: [reached] } } },
+    });
+    // A server that goes itself takes its installations with it: that is a matter of `_global` alone.
+    expect((await hands.call('DELETE', `/server/${reached}?cascade=true`)).status).toBe(200);
+    const url = `/global/gitproviders/${gitprovider}?cascade=true`;
+    expect((await hands.call('DELETE', url)).status).toBe(200);
   });
 
   it('leaves nothing behind when things are made at the same moment', async () => {
