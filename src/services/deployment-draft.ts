@@ -24,6 +24,7 @@ import type { AuthenticatedCaller } from './authentication.ts';
 import { requireServers, visibleServers } from './authorization.ts';
 import { type Build, requireBuild } from './builds.ts';
 import type { Gitdeploy } from './gitdeploys.ts';
+import { type PlanWarning, requireCanaryFor, warningsOf } from './plan-warnings.ts';
 
 export interface NewDeployment {
   readonly buildName: string;
@@ -47,6 +48,7 @@ export interface Draft {
   readonly heads: readonly BranchHead[];
   /** What the servers of the target have now. */
   readonly deployed: readonly DeployedPair[];
+  readonly warnings: readonly PlanWarning[];
   /** As `hashPlan` makes it of all this. */
   readonly planHash: string;
 }
@@ -63,6 +65,7 @@ export async function draftDeployment(
   input: NewDeployment,
 ): Promise<Draft> {
   requireServers(caller, input.request.servers ?? []);
+  requireCanaryFor(input.options);
   const build = await requireBuildOfRequest(db, application.id, input.buildName);
   const installations = await listInstallationPairs(db, application.id);
   const servers = await listKnownServers(db, caller, installations);
@@ -99,8 +102,14 @@ export async function draftDeployment(
   const all = await listDeployedPairs(db, [...nameOf.keys()]);
   const deployed = all.filter((d) => pairs.has(`${d.server} ${nameOf.get(d.gitdeployId)}`));
   const draft = { application, build, gitdeploys, target, batches, heads, deployed };
+  const environmentOf = new Map(servers.map((s) => [s.name, s.environment]));
+  const environments = target.servers.flatMap((server) => environmentOf.get(server) ?? []);
   return {
     ...draft,
+    warnings: await warningsOf(db, target, {
+      options: input.options,
+      environments: [...new Set(environments)],
+    }),
     serverIds: new Map(servers.map((s) => [s.name, s.id])),
     planHash: hashDraft(draft, input.options),
   };
@@ -116,7 +125,7 @@ export function targetedGitdeploys({
 }
 
 function hashDraft(
-  draft: Omit<Draft, 'serverIds' | 'planHash'>,
+  draft: Omit<Draft, 'serverIds' | 'planHash' | 'warnings'>,
   options: DeploymentOptions,
 ): string {
   const { build, batches, heads, deployed } = draft;

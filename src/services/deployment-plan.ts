@@ -7,7 +7,6 @@ import type {
   RecordedTarget,
 } from '../domain/deployment-options.ts';
 import { getOrAdd } from '../domain/get-or-add.ts';
-import type { TargetWarning } from '../domain/group-target.ts';
 import { requireSamePlan } from '../domain/plan-hash.ts';
 import type { DeployedPair } from '../store/plan-facts.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
@@ -22,6 +21,7 @@ import {
 import type { Gitdeploy } from './gitdeploys.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireApplication } from './lookup.ts';
+import type { PlanWarning } from './plan-warnings.ts';
 
 /** Servers that have the same commit of a gitdeploy now, and what the deployment would change on them. */
 export interface PresentServers {
@@ -52,7 +52,7 @@ export interface DeploymentPlan {
   readonly target: RecordedTarget;
   readonly options: DeploymentOptions;
   readonly batches: readonly Batch[];
-  readonly warnings: readonly TargetWarning[];
+  readonly warnings: readonly PlanWarning[];
   /** By gitdeploy: how the files of its gitrepo branch would change. */
   readonly changes: Readonly<Record<string, ChangedFiles>>;
   /** By gitdeploy: what its servers have now. */
@@ -91,7 +91,7 @@ export async function planDeployment(
     target: recorded(draft.target),
     options: input.options,
     batches: draft.batches,
-    warnings: draft.target.warnings,
+    warnings: draft.warnings,
     changes: await foreseeChanges(draft, compare),
     servers: await foreseeServers(draft, compare),
     committedElsewhere: foreseeCommits(draft),

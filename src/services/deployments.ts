@@ -1,7 +1,6 @@
 import type { StepStatus } from '../domain/deployment-state.ts';
 import { AppError } from '../domain/errors.ts';
 import { requireFreezeReason } from '../domain/freeze-window.ts';
-import type { TargetWarning } from '../domain/group-target.ts';
 import { requireSamePlan } from '../domain/plan-hash.ts';
 import { lockApplication } from '../store/applications.ts';
 import * as store from '../store/deployments.ts';
@@ -13,6 +12,7 @@ import { settleConflicts } from './deployment-conflicts.ts';
 import { draftDeployment, type NewDeployment, recorded } from './deployment-draft.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireApplication } from './lookup.ts';
+import type { PlanWarning } from './plan-warnings.ts';
 
 export type DeploymentHead = store.DeploymentHead & { readonly stepCounts: StepCounts };
 export type DeploymentDetails = store.DeploymentRow & { readonly applicationName: string };
@@ -28,7 +28,7 @@ export async function createDeployment(
   caller: AuthenticatedCaller,
   applicationName: string,
   input: NewDeployment,
-): Promise<{ deployment: DeploymentDetails; job: Job; warnings: readonly TargetWarning[] }> {
+): Promise<{ deployment: DeploymentDetails; job: Job; warnings: readonly PlanWarning[] }> {
   const { database } = context;
   const application = await requireApplication(database.db, applicationName);
   if (input.options.override_freeze) requireFreezeReason(input.reason);
@@ -77,7 +77,7 @@ export async function createDeployment(
         options: input.options,
       },
     });
-    return { deploymentId: id, job: row, woken: superseded, warnings: draft.target.warnings };
+    return { deploymentId: id, job: row, woken: superseded, warnings: draft.warnings };
   });
   for (const jobId of woken) await context.queue.ring(jobId);
   await ringJob(context, job);

@@ -87,9 +87,13 @@ function describeState(deployment: DeploymentDetails): string[] {
         ...describeBatch(rollbackBatches, 'batch of the rollback'),
       ];
     case 'succeeded':
-      return ['It has succeeded everywhere.'];
+      return describeSuccess(deployment);
     case 'failed':
-      return ['It has failed and stopped; servers that were done keep what they have.'];
+      return [
+        isUntouched(deployment)
+          ? 'It has failed before anything was touched.'
+          : 'It has failed and stopped; servers that were done keep what they have.',
+      ];
     case 'cancelled':
       return [
         deployment.supersededById === null
@@ -100,6 +104,22 @@ function describeState(deployment: DeploymentDetails): string[] {
       return ['It was rolled back: every server has what it had before.'];
   }
 }
+
+/** Steps of servers that could not be reached and were left out, which is no failure. */
+const leftOut = ({ batches }: DeploymentDetails): number =>
+  batches.flatMap((b) => b.steps).filter((s) => s.status === 'skipped' && s.error !== null).length;
+
+function describeSuccess(deployment: DeploymentDetails): string[] {
+  const count = leftOut(deployment);
+  if (count === 0) return ['It has succeeded everywhere.'];
+  return [
+    `It has succeeded wherever it could reach; ${counted(count, 'step was', 'steps were')} left out, and POST /app/${deployment.applicationName}/catchup does them once their servers are back.`,
+  ];
+}
+
+/** Whether no step has ever begun on a server. */
+const isUntouched = ({ batches }: DeploymentDetails): boolean =>
+  batches.every((batch) => batch.steps.every((step) => step.attempts === 0));
 
 function describeBatch(batches: DeploymentDetails['batches'], noun: string): string[] {
   const at = batches.findIndex((batch) => batch.startedAt !== null && batch.finishedAt === null);
@@ -160,7 +180,7 @@ function describeFailures(deployment: DeploymentDetails): string[] {
   const { batches, rollbackBatches, error, supersededById } = deployment;
   const steps = [...batches, ...rollbackBatches].flatMap((batch) => batch.steps);
   const failed = steps.filter((s) => s.status === 'failed');
-  const skipped = steps.filter((s) => s.status === 'skipped').length;
+  const skipped = steps.filter((s) => s.status === 'skipped' && s.error === null).length;
   const sentences = failed
     .slice(0, MAX_FAILURES)
     .map((s) => `\`${s.gitdeployName}\` on \`${s.serverName}\` failed: ${messageOf(s.error)}`);
@@ -189,7 +209,9 @@ async function possibleActions(db: Db, deployment: DeploymentDetails): Promise<P
   const isEnding = cancelRequestedAt !== null && deployment.finishedAt === null;
   if (isEnding) return [];
   const actions: string[] = CONTROLS.filter(
-    (trigger) => nextStatus(deploymentLifecycle, status, trigger) !== null,
+    (trigger) =>
+      nextStatus(deploymentLifecycle, status, trigger) !== null &&
+      !(trigger === 'rollback' && isUntouched(deployment)),
   );
   if (unapprovedBatch(deployment) !== null) actions.unshift('approve');
   if (deployment.waitingFor?.kind === 'freeze') actions.unshift('override_freeze');

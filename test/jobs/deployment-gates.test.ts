@@ -69,6 +69,24 @@ describe('a canary', () => {
   });
 });
 
+describe('options of a canary', () => {
+  const ask = (options: string) =>
+    lab.api.call('POST', `/app/shop/deployments?build_name=b2&dry_run=true${options}`, {
+      body: { environments: ['production'], groups: ['all'] },
+    });
+
+  it('are refused without one, and warned of where it would be of all servers', async () => {
+    for (const options of ['&approve=after_canary', '&canary_pause=60']) {
+      const refused = await ask(options);
+      expect(refused).toMatchObject({ status: 400, body: { error: { code: 'invalid_input' } } });
+      expect(refused.body.error.message).toContain('needs a `canary`');
+    }
+    const { warnings } = (await ask('&approve=after_canary&canary=4')).body;
+    expect(warnings).toMatchObject([{ code: 'canary_of_all' }]);
+    expect(warnings[0].message).toContain('nobody is asked for an approval');
+  });
+});
+
 describe('an approval', () => {
   it('is waited for after every slice but the last, and says who gave it', async () => {
     const id = await lab.deploy('b2', '&approve=each_slice');
@@ -133,6 +151,10 @@ describe('a freeze', () => {
     const id = await lab.deploy('b2');
     await waitingFor(id, { kind: 'freeze', environment: 'production', reason: 'month end' });
     expect(await lab.show(id)).toMatchObject({ status: 'queued', commits: {} });
+    const target = { environments: ['production'], groups: ['all'] };
+    const url = '/app/shop/deployments?build_name=b3&dry_run=true';
+    const { warnings } = (await lab.api.call('POST', url, { body: target })).body;
+    expect(warnings).toMatchObject([{ code: 'frozen', subject: 'production' }]);
     const { sentences, actions } = await explain(id);
     expect(sentences.join(' ')).toContain('environment `production` is frozen by `now` until');
     expect(actions[0]).toEqual({ action: 'override_freeze', users: ['admin'] });

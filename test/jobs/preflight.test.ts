@@ -46,6 +46,11 @@ describe('before the first commit', () => {
       { server: 's2', status: 'failed', error: { code: 'server_unreachable' } },
       { server: 's3', status: 'failed', error: { code: 'server_unreachable' } },
     ]);
+    expect(failed.batches).toMatchObject([{ status: 'skipped' }, { status: 'failed' }]);
+    const url = `/app/shop/deployments/${failed.id}/explain`;
+    const { sentences, actions } = (await lab.api.call('GET', url)).body;
+    expect(sentences[0]).toBe('It has failed before anything was touched.');
+    expect(actions.map(({ action }: { action: string }) => action)).toEqual(['retry']);
     expect(await versions()).toEqual(['b1', 'b1', 'b1', 'b1']);
     expect(await head()).toBe(before);
     // Once the servers are back, a retry looks once more and goes on.
@@ -102,6 +107,9 @@ describe('with unreachable=skip', () => {
     ]);
     expect(done.batches).toMatchObject([{ status: 'succeeded' }, { status: 'succeeded' }]);
     expect(await versions()).toEqual(['b2', 'b1', 'b2', 'b2']);
+    const url = `/app/shop/deployments/${done.id}/explain`;
+    const { sentences } = (await lab.api.call('GET', url)).body;
+    expect(sentences).toEqual([expect.stringContaining('1 step was left out')]);
     const { db } = lab.api.services.database;
     const rows = await db.installation.findMany({ where: { missedBuildId: { not: null } } });
     expect(rows).toMatchObject([{ missedDeploymentId: done.id }]);

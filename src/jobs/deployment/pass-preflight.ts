@@ -1,5 +1,5 @@
 import { AppError } from '../../domain/errors.ts';
-import { finishStep } from '../../store/deployments.ts';
+import { finishStep, moveBatch } from '../../store/deployments.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import { allSteps, type DeploymentWork, isOpen, type StepWork } from './deployment-work.ts';
@@ -32,6 +32,7 @@ export async function passPreflight(
   const bad = new Set(problems.map(({ server }) => server));
   const isNobodyLeft = leftOut.size === servers.size;
   const isStopped = isNobodyLeft || bad.size > options.max_failures;
+  const failedBatches = new Set<string>();
   const told = { servers: servers.size, problems: found.slice(0, MAX_TOLD) };
   await context.record('preflight', told, async (tx) => {
     for (const item of steps) {
@@ -41,7 +42,9 @@ export async function passPreflight(
       const status = isLeftOut(problem) && !isNobodyLeft ? 'skipped' : 'failed';
       if (status === 'failed' && !isStopped) continue;
       await finishStep(tx, item.step.id, { status, error: problem.error });
+      if (status === 'failed') failedBatches.add(item.step.batchId);
     }
+    for (const id of failedBatches) await moveBatch(tx, id, 'failed', { finishedAt: new Date() });
   });
   if (isStopped) throw preflightFailed(work, isNobodyLeft ? found : problems, servers.size);
   return leftOut.size > 0;
