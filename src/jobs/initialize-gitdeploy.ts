@@ -13,6 +13,7 @@ import type { JobDependencies } from './dependencies.ts';
 import { ensureBranch } from './gitrepo-branch.ts';
 import type { JobHandler } from './handler.ts';
 import { onEachServer } from './on-each-server.ts';
+import { requireNoNesting } from './require-no-nesting.ts';
 
 /** Makes the clone of a gitdeploy on servers, at the head of its branch. */
 export function initializeGitdeployHandler(
@@ -40,6 +41,8 @@ export function initializeGitdeployHandler(
           serverIds,
           path: gitdeploy.path,
           work: async ({ server, connection, signal }) => {
+            const { name } = application;
+            await requireNoNesting(dependencies, { server, application: name, gitdeploy });
             const id = installationId(gitdeploy.id, server.id);
             const build =
               gitdeploy.switchMode === 'atomic' ? initializeReleasesScript : initializeScript;

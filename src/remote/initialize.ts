@@ -76,6 +76,9 @@ if [ "$(clone_value "$path" muster.installation)" = "$installation" ]; then
   answer ",\"state\":\"already\",\"head\":\"$head\""
 fi
 
+refuse_other_clone "$path" "$path"
+[ ! -L "$path" ] || refuse_other_clone "$parent/.$name.muster" "$path, a link into $parent/.$name.muster,"
+
 # Where it is built: beside a path that is to be made, inside a folder that is there and may be a mount point.
 if [ -d "$path" ]; then
   made=false stage=$path/.muster-init
@@ -92,7 +95,7 @@ resumed=false
 if [ "$resumed" = false ]; then
   rm -rf "$stage"
   if [ "$made" = false ] && [ -n "$(ls -A "$path")" ]; then
-    fail path_occupied "$path is not empty and not a clone of this Muster; empty it or choose another path."
+    fail path_occupied "$path is not empty and not a clone of Muster; empty it or choose another path."
   fi
   words=$(mkdir "$stage" 2>&1) || fail command_failed "The clone cannot be made in $parent: $words"
 fi

@@ -11,6 +11,12 @@ require_parent() {
       "{\"parent\":$(json_text "$1")}"
 }
 
+# refuse_other_clone FOLDER PLACES: a clone in FOLDER that is not this gitdeploy's; PLACES is what would have to go.
+refuse_other_clone() {
+  [ -z "$(clone_value "$1" muster.installation)" ] ||
+    fail path_occupied "$2 is a clone that Muster made for another gitdeploy, or for one that was deleted before it was deinitialized. If that gitdeploy is still there, deinitialize it or choose another path; else move the clone away or remove it on the server, then initialize again."
+}
+
 # refuse_other_stage STAGE PATH INSTALLATION: what an earlier run left when it was killed is ours, and nobody is at it.
 refuse_other_stage() {
   [ -d "$1" ] || return 0

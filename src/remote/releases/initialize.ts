@@ -69,6 +69,8 @@ if [ "$(clone_value "$home" muster.installation)" = "$installation" ]; then
   answer ",\"state\":\"already\",\"head\":\"$head\""
 fi
 
+refuse_other_clone "$home" "$path with $home"
+[ -L "$path" ] || refuse_other_clone "$path" "$path"
 [ ! -e "$path" ] && [ ! -L "$path" ] || refuse_occupied
 [ ! -e "$home" ] && [ ! -L "$home" ] ||
   fail path_occupied "$home is in the way; remove it or move it away, then initialize again."

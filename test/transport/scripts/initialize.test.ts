@@ -1,4 +1,14 @@
-import { chmod, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -90,8 +100,22 @@ describe('initialize', () => {
     await rm(lab.path);
     await lab.initialize(commit, { installationId: 'another' });
     const before = snapshot(lab.path);
-    expect((await failureOf(lab.initialize(commit))).code).toBe('path_occupied');
+    const error = await failureOf(lab.initialize(commit));
+    expect(error.code).toBe('path_occupied');
+    expect(error.message).toMatch(/is a clone that Muster made for another gitdeploy, or for one/);
+    expect(error.message).toMatch(/move the clone away or remove it/);
     expect(snapshot(lab.path)).toBe(before);
+  });
+
+  it('refuses the link of an atomic switch that was not deinitialized, and says so', async () => {
+    const commit = lab.upstream.commit({ a: '1\n' });
+    const home = join(lab.root, 'opt/.app.muster');
+    await lab.initialize(commit, { path: home, installationId: 'another' });
+    await symlink('.app.muster', lab.path);
+    const error = await failureOf(lab.initialize(commit));
+    expect(error.code).toBe('path_occupied');
+    expect(error.message).toContain('is a clone that Muster made');
+    expect(await readlink(lab.path)).toBe('.app.muster');
   });
 
   it('uses an empty folder as it is, with its mode', async () => {

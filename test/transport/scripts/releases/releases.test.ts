@@ -69,6 +69,18 @@ describe('initializing for an atomic switch', () => {
     expect(await around()).toEqual(before);
   });
 
+  it('says of what another gitdeploy has left that it is a clone of Muster, and what to do', async () => {
+    const commit = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(commit);
+    gitLine(lab.home, 'config', 'muster.installation', 'another');
+    const before = await around();
+    const error = await failureOf(lab.initialize(commit));
+    expect(error.code).toBe('path_occupied');
+    expect(error.message).toContain(`${lab.path} with ${lab.home} is a clone that Muster made`);
+    expect(error.message).toMatch(/move the clone away or remove it/);
+    expect(await around()).toEqual(before);
+  });
+
   it('refuses a missing parent, and leaves nothing behind when the pack is broken', async () => {
     const commit = lab.upstream.commit({ a: '1\n' });
     await rm(join(lab.root, 'opt'), { recursive: true });
