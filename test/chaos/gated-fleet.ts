@@ -115,6 +115,7 @@ const COMMANDS: readonly (readonly [string, RegExp])[] = [
   ['kill', /^exec sh -c '.{0,40}kill -s /],
   ['prepull', /marks\/prepull/],
   ['postpull', /marks\/postpull/],
+  ['end runs', /"ended\\":|ended=0/],
   ['stage', /fix-thin/],
   ['revert', /muster: revert/],
   ['switch', /muster: deploy/],

@@ -10,7 +10,7 @@ import { type BatchWork, isOpen, type PhaseWork, type StepWork } from './deploym
 import { isLeftOut } from './left-out.ts';
 import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
 import { passGates } from './pass-gates.ts';
-import { runStep } from './run-step.ts';
+import { cleanUpAfter, runStep, type StepRun } from './run-step.ts';
 
 export interface BatchesRun {
   readonly work: PhaseWork;
@@ -93,8 +93,22 @@ async function runBatch(
     const { index, slice, level } = batch;
     return context.record('batch', { phase: work.phase, index, slice, level, ...data }, change);
   };
-  // One that is taken up again is running already.
-  if (batch.status !== 'running') {
+  const runOf = (item: StepWork): StepRun => ({
+    work,
+    fences: run.fences,
+    commit: run.commitOf(item),
+    staged: !run.unstaged.has(item.step.id),
+    signal: run.signal,
+    lost: run.lost,
+  });
+  if (batch.status === 'running') {
+    // Its worker died, maybe between the end of a step and the clearing up after it.
+    const ended = steps.filter((item) => !isOpen(item) && item.step.status !== 'skipped');
+    await eachLimited(ended, work.options.concurrency, (item) =>
+      cleanUpAfter(dependencies, context, item, runOf(item)),
+    );
+    run.lost.throwIfAborted();
+  } else {
     await record({ status: 'running', steps: steps.length }, (tx) =>
       moveBatch(tx, batch.id, 'running', { startedAt: batch.startedAt ?? new Date() }),
     );
@@ -119,16 +133,7 @@ async function runBatch(
       await context.transaction((tx) => finishStep(tx, item.step.id, { status: 'failed', error }));
     }
     const end =
-      newer !== undefined
-        ? 'failed'
-        : await runStep(dependencies, context, item, {
-            work,
-            fences: run.fences,
-            commit: run.commitOf(item),
-            staged: !run.unstaged.has(item.step.id),
-            signal: run.signal,
-            lost: run.lost,
-          });
+      newer !== undefined ? 'failed' : await runStep(dependencies, context, item, runOf(item));
     if (end === 'succeeded') return;
     if (end === 'skipped') {
       failures.leftOut.add(item.server.id);

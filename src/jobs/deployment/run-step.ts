@@ -259,6 +259,21 @@ async function cleanUp(step: TrackedStep): Promise<void> {
   }
 }
 
+/** Does for a step that has ended what its worker died before it could do: leaves nothing on the server. */
+export async function cleanUpAfter(
+  dependencies: JobDependencies,
+  context: JobContext,
+  item: StepWork,
+  run: StepRun,
+): Promise<void> {
+  const { server, gitdeploy, step } = item;
+  const names = { server: server.name, gitdeploy: gitdeploy.name };
+  const log = openStepLog(context, { stepId: step.id, ...names });
+  await cleanUp({ dependencies, context, item, ...run, track: trackOf(item), log }).finally(() =>
+    log.close(),
+  );
+}
+
 async function openClone(step: TrackedStep, signal: AbortSignal): Promise<CloneRun> {
   const { dependencies, item, work, fences, commit, lost, track, log } = step;
   const { config } = dependencies;
