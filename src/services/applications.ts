@@ -1,3 +1,4 @@
+import { sortedUnique } from '../domain/code-unit-order.ts';
 import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
 import { parseName } from '../domain/names.ts';
@@ -9,6 +10,7 @@ import type { Page } from '../store/paging.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { requireServers } from './authorization.ts';
+import type { Deleted } from './cascade.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { requireApplication } from './lookup.ts';
 
@@ -81,6 +83,7 @@ function describe({ name, autoCatchup }: Application): Record<string, unknown> {
 
 /**
  * Deletes an application and everything of it in Muster. Clones on servers stay as they are.
+ * @returns the installations that went with it, as `deleteWithNeeds` names them
  * @throws {AppError} `not_found`; `in_use` while a deployment or another job of it is under way; `forbidden` if it is on
  *   servers that the caller may not touch
  */
@@ -88,10 +91,10 @@ export async function deleteApplication(
   context: ServiceContext,
   caller: AuthenticatedCaller,
   name: string,
-): Promise<void> {
+): Promise<Deleted> {
   const { database, depot, log } = context;
   const application = await requireApplication(database.db, name);
-  await database.transaction(async (tx) => {
+  const deleted = await database.transaction(async (tx): Promise<Deleted> => {
     await store.lockApplication(tx, application.id);
     const deployments = await countActiveDeployments(tx, application.id);
     const jobs = await countActiveJobs(tx, application.id);
@@ -115,6 +118,8 @@ export async function deleteApplication(
       subject: name,
       before: { application: name },
     });
+    if (installations.length === 0) return {};
+    return { installations: sortedUnique(installations.map((i) => `${i.gitdeploy}@${i.server}`)) };
   });
   // The rows are gone, so the objects are garbage: a failure here is a matter for the log, not for the caller.
   await depot.removeRepository(application.id).catch((error: unknown) => {
@@ -124,4 +129,5 @@ export async function deleteApplication(
     );
   });
   log.info({ application: name }, 'application deleted');
+  return deleted;
 }

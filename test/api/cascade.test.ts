@@ -375,7 +375,9 @@ describe('cascade=true', () => {
         apps: { [app]: 'read/write' },
         servers: [server, reached],
       });
-      expect((await all.call('DELETE', urlOf(app))).status).toBe(200);
+      const reply = await all.call('DELETE', urlOf(app));
+      expect(reply.status, reply.text).toBe(200);
+      expect(reply.body.deleted.installations).toEqual([`Web@${server}`, `Web@${reached}`]);
     },
   );
 

@@ -174,7 +174,7 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
     url: '/app/:application',
     config: write,
     schema: {
-      summary: 'Delete an application and everything of it',
+      summary: 'Delete an application and everything of it; clones on servers stay',
       tags,
       params: ApplicationPath,
       querystring: DeleteQuery,
@@ -182,8 +182,8 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
     },
     handler: async (request) => {
       const { application } = request.params;
-      await service.deleteApplication(context, callerOf(request), application);
-      return { deleted: { application } };
+      const deleted = await service.deleteApplication(context, callerOf(request), application);
+      return { deleted: { application, ...deleted } };
     },
   });
 }

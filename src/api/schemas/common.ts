@@ -70,7 +70,7 @@ export const DeletedReply = z
   .object({
     deleted: z.record(z.string(), z.union([z.string(), z.array(z.string())])).meta({
       description:
-        'What was deleted: its kind and name, and those of what it was in. With `cascade=true` also lists of what went with it: `servers`, `gitrepos`, `gitdeploys`, `installations` (as `gitdeploy@server`), `memberships` in groups (as `group/gitdeploy`). What is of several applications begins with `application/`.',
+        'What was deleted: its kind and name, and those of what it was in. With `cascade=true` also lists of what went with it: `servers`, `gitrepos`, `gitdeploys`, `installations` (as `gitdeploy@server`), `memberships` in groups (as `group/gitdeploy`). What is of several applications begins with `application/`. An application says its `installations` in any case. The clones of installations stay on the servers.',
     }),
   })
   .meta({ id: 'Deleted', description: 'Something was deleted.' });
