@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isAbsolute, normalize } from 'node:path';
 import { AppError } from '../domain/errors.ts';
 import { checkJumpRoute } from '../domain/jump-route.ts';
-import type { ServerConnection } from '../domain/server-connection.ts';
+import { parseHost, parseLogin, type ServerConnection } from '../domain/server-connection.ts';
 import type { Db } from '../store/database.ts';
 import * as store from '../store/servers.ts';
 import { readHostKey } from '../transport/keypairs.ts';
@@ -94,7 +94,9 @@ async function readConnection(
     };
   }
   const keypair = await named('connection.keypair', requireKeypair(tx, input.keypair));
-  const { kind, host, port, user, become } = input;
+  const { kind, port, become } = input;
+  const host = parseHost(input.host);
+  const user = parseLogin(input.user);
   const connection = { kind, host, port, user, become };
   const jumpServerId = await findJump(tx, request, input.jump ?? null);
   return {
@@ -109,10 +111,14 @@ async function readConnection(
 }
 
 function readFolder(root: string): ServerConnection {
-  if (isAbsolute(root) && !root.includes('\0')) return { kind: 'local', root: normalize(root) };
+  const isPlain = !root.split('/').some((part) => part === '.' || part === '..');
+  if (isAbsolute(root) && isPlain && !root.includes('\0')) {
+    return { kind: 'local', root: normalize(root) };
+  }
   throw new AppError(
     'invalid_input',
-    "`connection.root` must be an absolute path of a folder on the worker's machine.",
+    "`connection.root` must be the absolute path of a folder on the worker's machine, without `.` and `..`.",
+    { details: { parameter: 'connection.root' } },
   );
 }
 

@@ -54,11 +54,28 @@ describe('a connection by SSH', () => {
     ['a key that it does not know', { becom: true }, 400],
     ['a keypair that does not exist', { keypair: 'kp9' }, 400],
     ['a jump host that does not exist', { jump: 'nowhere' }, 400],
+    ['an option in place of a host', { host: '-oProxyCommand=x' }, 400],
+    ['an option in place of a user', { user: '-x y' }, 400],
     ['a host key that is none', { host_key: 'ssh-ed25519 nonsense' }, 400],
   ])('is refused with %s', async (_what, more, status) => {
     expect((await register('refused', more)).status).toBe(status);
     expect((await api.call('GET', '/server/refused')).status).toBe(404);
   });
+});
+
+describe('a folder that stands for a server', () => {
+  it.each(['srv/web', './web', '/srv/../web', '/srv/./web', '/srv/..'])(
+    'is refused as %s',
+    async (root) => {
+      const body = { connection: { kind: 'local', root } };
+      expect(await put('/server?name=refused&environment=e', body)).toMatchObject({
+        status: 400,
+        body: {
+          error: { code: 'invalid_input', details: { parameter: 'connection.root' } },
+        },
+      });
+    },
+  );
 });
 
 describe('a pinned host key', () => {
