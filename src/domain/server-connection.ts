@@ -25,7 +25,7 @@ const HOST_LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 const ADDRESS = z.union([z.ipv4(), z.ipv6()]);
 /** Of an IPv6 address that is local to a link: the interface behind it. */
 const ZONE = /(?<=:[^%]*)%[a-z0-9_.-]+$/i;
-const LOGIN = /^[A-Za-z_][A-Za-z0-9_.-]*\$?$/;
+const LOGIN = /^[A-Za-z0-9_][A-Za-z0-9_.@\\+-]*\$?$/;
 const MAX_LOGIN_CHARACTERS = 256;
 
 /**
@@ -55,7 +55,7 @@ export function parseLogin(value: string): string {
   if (value.length <= MAX_LOGIN_CHARACTERS && LOGIN.test(value)) return value;
   throw new AppError(
     'invalid_input',
-    `\`connection.user\` ${quoted(value)} cannot be the name of an account: it begins with a letter or \`_\` and has letters, digits, \`_\`, \`.\` and \`-\`, and may end with \`$\`.`,
+    `\`connection.user\` ${quoted(value)} cannot be the name of an account: it begins with a letter, a digit or \`_\`, goes on with these, \`.\`, \`-\`, \`+\`, \`@\` and \`\\\`, and may end with \`$\`.`,
     { details: { parameter: 'connection.user', value: shortened(value) } },
   );
 }

@@ -41,11 +41,20 @@ describe('a host', () => {
 });
 
 describe('the name of an account', () => {
-  it.each(['root', 'deploy', '_apt', 'web.deploy-2', 'Bob', 'machine$'])('may be %s', (user) => {
+  it.each([
+    'root',
+    'deploy',
+    '_apt',
+    'web.deploy-2',
+    'Bob',
+    'machine$',
+    'ci@example.com',
+    'CORP\\ci',
+  ])('may be %s', (user) => {
     expect(parseLogin(user)).toBe(user);
   });
 
-  it.each(['', '-x y', '2u', 'a b', 'a$b', 'a;b', 'a\nb', 'x\n', 'a/b', 'x'.repeat(257)])(
+  it.each(['', '-x y', '@x', 'a b', 'a$b', 'a;b', 'a\nb', 'x\n', 'a/b', 'x'.repeat(257)])(
     'cannot be %j',
     (user) => {
       expect(() => parseLogin(user)).toThrow(/`connection.user`.+cannot be the name/);
