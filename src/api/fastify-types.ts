@@ -44,6 +44,8 @@ declare module 'fastify' {
     caller: AuthenticatedCaller | null;
     /** Set while the request holds an Idempotency-Key. */
     keyed: KeyedRequest | null;
+    /** Set once the upload in the body is being read; the SHA-256 is null until all of it is there. */
+    upload: { readonly sha256: string | null } | null;
   }
   interface FastifyReply {
     /** The error that this reply tells of. */

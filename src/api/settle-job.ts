@@ -14,8 +14,10 @@ export interface SettleOptions {
 export interface SettledJob {
   /** The job as it stands after the wait, for the reply. */
   readonly summary: ReturnType<typeof toJobSummary>;
-  /** True if it has succeeded, so that what it worked on should be read again. */
+  /** True if it has succeeded. */
   readonly isDone: boolean;
+  /** True if the reply was held, so that what the job works on is to be read again, be the job over or not. */
+  readonly wasHeld: boolean;
 }
 
 /**
@@ -30,14 +32,16 @@ export async function settleJob(
   { job, waitSeconds }: SettleOptions,
 ): Promise<SettledJob> {
   reply.code(202).header('location', `/job/${job.id}`);
-  if (waitSeconds === undefined) return { summary: toJobSummary(job), isDone: false };
+  if (waitSeconds === undefined) {
+    return { summary: toJobSummary(job), isDone: false, wasHeld: false };
+  }
   const settled = await untilGone(reply, (signal) =>
     waitForJob(context, job.id, waitSeconds, signal),
   );
   const isDone = settled.status === 'succeeded';
   if (isDone) reply.code(200);
   throwIfFailed(settled);
-  return { summary: toJobSummary(settled), isDone };
+  return { summary: toJobSummary(settled), isDone, wasHeld: true };
 }
 
 /** Waits for something with a signal that is aborted when the caller goes away or Muster stops. */

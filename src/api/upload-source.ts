@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
@@ -15,6 +16,7 @@ const DISCARD_MS = 10_000;
  * @throws {AppError} `invalid_input` if there is none
  */
 export async function openUpload(request: FastifyRequest): Promise<Readable> {
+  request.upload = { sha256: null };
   if (!request.isMultipart()) return openBody(request);
   for await (const part of request.parts()) {
     if (part.fieldname !== FIELD) {
@@ -24,6 +26,34 @@ export async function openUpload(request: FastifyRequest): Promise<Readable> {
     throw missing('The form field `build` holds text');
   }
   throw missing('The form has no field `build`');
+}
+
+/**
+ * Reads an upload to its end and keeps nothing of it.
+ * @returns its SHA-256, or null if it has more than `maxBytes`, of which the rest is not read
+ * @throws {AppError} `invalid_input` if there is none, `upload_incomplete` if the sender broke off
+ */
+export async function hashUpload(
+  request: FastifyRequest,
+  maxBytes: number,
+): Promise<string | null> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  const source = await openUpload(request);
+  try {
+    for await (const chunk of source) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > maxBytes) return null;
+      hash.update(chunk);
+    }
+  } catch (error) {
+    throw new AppError(
+      'upload_incomplete',
+      'The upload broke off before its end, so it could not be compared with the first one of its Idempotency-Key; send it again.',
+      { cause: error },
+    );
+  }
+  return hash.digest('hex');
 }
 
 /**

@@ -25,6 +25,8 @@ export interface SpoolOptions {
   readonly fileType: ArchiveType;
   /** Lower-case hexadecimal; checked if given. */
   readonly sha256?: string | undefined;
+  /** Told the SHA-256 once all bytes are there, whether or not it is the one that was given. */
+  readonly onReceived?: (sha256: string) => void;
   /** What the name of the file begins with, so that whoever left it can be told. Default: nothing. */
   readonly prefix?: string;
 }
@@ -49,6 +51,7 @@ export async function spoolUpload(source: Readable, options: SpoolOptions): Prom
   try {
     await pipeline(source, meter.stream, createWriteStream(path, { mode: 0o600, flags: 'wx' }));
     const { sizeBytes, sha256 } = meter.result();
+    options.onReceived?.(sha256);
     if (options.sha256 !== undefined && options.sha256 !== sha256) {
       throw new AppError(
         'checksum_mismatch',

@@ -106,22 +106,27 @@ export interface BuildUpload {
 /**
  * Takes an upload: streams it to the spool, checks what can be checked on the way, and starts the job that makes
  * the build of it. Until that job has begun the build is as it was.
- * @param open gives the archive's bytes; called only once the upload is known to be welcome
+ * @param source.open gives the archive's bytes; called only once the upload is known to be welcome
+ * @param source.onReceived told their SHA-256 once all are there, whatever becomes of them then
  * @throws {AppError} `not_found`, `build_already_stored`, `build_busy`, and what `spoolUpload` throws
  */
 export async function uploadBuild(
   context: ServiceContext,
   caller: Caller,
   upload: BuildUpload,
-  open: () => Promise<Readable>,
+  source: {
+    readonly open: () => Promise<Readable>;
+    readonly onReceived: (sha256: string) => void;
+  },
 ): Promise<{ build: Build; job: Job }> {
   const { database } = context;
   const { build, packageMapId } = await expectUpload(context, upload);
-  const spooled = await spoolUpload(await open(), {
+  const spooled = await spoolUpload(await source.open(), {
     directory: uploadsDirectory(context.config.dataDirectory),
     maxBytes: context.config.upload.maxBytes,
     fileType: upload.fileType,
     sha256: upload.sha256,
+    onReceived: source.onReceived,
   });
   const job = await database
     .transaction(async (tx) => {

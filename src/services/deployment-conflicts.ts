@@ -33,7 +33,13 @@ export async function settleConflicts(
     throw new AppError(
       'conflict',
       `Deployment ${others[0]?.id} of build \`${others[0]?.buildName}\` works on the same servers${others.length === 1 ? '' : `, and ${others.length - 1} more do`}. Wait until it has ended, or deploy with \`on_conflict=queue\` or \`supersede\`.`,
-      { details: { deployments: others.slice(0, MAX_NAMED) } },
+      {
+        details: {
+          deployments: others
+            .slice(0, MAX_NAMED)
+            .map(({ id: other, status, buildName }) => ({ id: other, status, build: buildName })),
+        },
+      },
     );
   }
   const woken: string[] = [];

@@ -95,7 +95,7 @@ export async function overrideFreeze(
     if (isFinal(deploymentLifecycle, deployment.status)) {
       throw new AppError(
         'conflict',
-        'The deployment is over, so no freeze holds it back; deploy or retry with `override_freeze`.',
+        'The deployment is over, so no freeze holds it back; deploy again with `override_freeze=true`.',
         { details: { status: deployment.status } },
       );
     }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../domain/errors.ts';
 import { type Access, GLOBAL_SCOPE, isAllowed } from '../domain/permissions.ts';
 import { JOB_KINDS, type JobData, type JobKind } from '../queue/job-kinds.ts';
+import { listApplicationNames } from '../store/applications.ts';
 import type { Db } from '../store/database.ts';
 import { type EventRow, listJobEvents } from '../store/events.ts';
 import * as store from '../store/jobs.ts';
@@ -66,14 +67,28 @@ export function unknownJob(id: string): AppError {
   return new AppError('not_found', `There is no job ${id}; GET /job lists the jobs.`);
 }
 
-/** Jobs, newest first. */
+/** All that `mayDoWithJob` lets somebody read, for a query, so that a page is full of it. Null for everything. */
+async function visibleJobs(
+  { database }: ServiceContext,
+  { permissions, userId }: AuthenticatedCaller,
+): Promise<store.VisibleJobs | null> {
+  if (isAllowed(permissions, GLOBAL_SCOPE, 'read')) return null;
+  const all = await listApplicationNames(database.db);
+  const allowed = (access: Access): string[] =>
+    all.filter(({ name }) => isAllowed(permissions, name, access)).map(({ id }) => id);
+  return { applications: allowed('read'), userId, ownApplications: allowed('write') };
+}
+
+/** The jobs that the caller may see, newest first. */
 export async function listJobs(
   context: ServiceContext,
+  caller: AuthenticatedCaller,
   query: { active?: boolean | undefined; limit?: number | undefined; after?: string | undefined },
 ): Promise<PageOf<NamedJob>> {
   const limit = query.limit ?? 1000;
   const rows = await store.listJobs(context.database.db, {
     ...(query.active === true ? { statuses: ['queued', 'running'] as const } : {}),
+    visible: await visibleJobs(context, caller),
     limit,
     after: query.after,
   });

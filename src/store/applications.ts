@@ -9,6 +9,11 @@ export function listApplications(db: Db, page: Page): Promise<ApplicationRow[]> 
   return db.application.findMany(byName(page));
 }
 
+/** What permissions are decided by: the name of every application, with its id. */
+export function listApplicationNames(db: Db): Promise<{ id: string; name: string }[]> {
+  return db.application.findMany({ select: { id: true, name: true } });
+}
+
 export function findApplication(db: Db, name: string): Promise<ApplicationRow | null> {
   return db.application.findUnique({ where: { name } });
 }

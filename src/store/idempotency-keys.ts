@@ -55,12 +55,20 @@ export function replyTopic({ userId, key }: KeyedRequest): string {
   return `reply ${userId} ${key}`;
 }
 
-/** Keeps the reply to the request that has the key, and tells who waits for it. */
-export async function keepReply(db: Db, request: KeyedRequest, reply: KeptReply): Promise<void> {
+/**
+ * Keeps the reply to the request that has the key, and tells who waits for it.
+ * @param knownHash what is to stand for the request from now on, as more of it is known than at its beginning
+ */
+export async function keepReply(
+  db: Db,
+  request: KeyedRequest,
+  { reply, knownHash }: { readonly reply: KeptReply; readonly knownHash: string },
+): Promise<void> {
   const { userId, key, requestHash } = request;
+  const { statusCode, body } = reply;
   await db.idempotencyKey.updateMany({
     where: { userId, key, requestHash, statusCode: null },
-    data: { statusCode: reply.statusCode, headers: toJson(reply.headers), body: reply.body },
+    data: { requestHash: knownHash, statusCode, headers: toJson(reply.headers), body },
   });
   await notify(db, replyTopic(request));
 }

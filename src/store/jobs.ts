@@ -23,19 +23,43 @@ export function findJob(db: Db, id: string): Promise<JobRow | null> {
   return db.job.findUnique({ where: { id } });
 }
 
-/** Jobs, newest first, older than the one with the id `after`. */
+/** The jobs that somebody may see. */
+export interface VisibleJobs {
+  /** Ids of the applications of which all jobs are seen. */
+  readonly applications: readonly string[];
+  /** Whose own jobs are seen besides: those of no application, and those of `ownApplications`. */
+  readonly userId: string;
+  readonly ownApplications: readonly string[];
+}
+
+/** Jobs, newest first, older than the one with the id `after`. @param page.visible null for all */
 export function listJobs(
   db: Db,
-  page: { statuses?: readonly JobStatus[]; limit: number; after?: string | undefined },
+  page: {
+    readonly statuses?: readonly JobStatus[];
+    readonly visible: VisibleJobs | null;
+    readonly limit: number;
+    readonly after?: string | undefined;
+  },
 ): Promise<JobRow[]> {
+  const { visible } = page;
   return db.job.findMany({
     where: {
       ...(page.statuses === undefined ? {} : { status: { in: [...page.statuses] } }),
       ...(page.after === undefined ? {} : { id: { lt: page.after } }),
+      ...(visible === null ? {} : { OR: anyVisible(visible) }),
     },
     orderBy: { id: 'desc' },
     take: page.limit + 1,
   });
+}
+
+function anyVisible({ applications, userId, ownApplications }: VisibleJobs): object[] {
+  return [
+    { applicationId: { in: [...applications] } },
+    { userId, applicationId: null },
+    { userId, applicationId: { in: [...ownApplications] } },
+  ];
 }
 
 /** The jobs of an application that are not over, but for the upkeep of its depot, which ends by itself. */

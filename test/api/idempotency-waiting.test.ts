@@ -117,7 +117,9 @@ describe('a request whose Idempotency-Key is that of one under way', () => {
   it('is told to try again when the time is up', async () => {
     const row = await api.services.database.db.idempotencyKey.findFirstOrThrow();
     const { signal } = new AbortController();
-    await expect(beginRequest(api.services, row, { signal, waitMs: 10 })).rejects.toMatchObject({
+    const readContent = () => Promise.reject(new Error('there is nothing to compare'));
+    const begun = beginRequest(api.services, row, { signal, readContent, waitMs: 10 });
+    await expect(begun).rejects.toMatchObject({
       code: 'conflict',
       retryable: true,
       message: expect.stringContaining('try again in a while'),

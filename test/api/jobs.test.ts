@@ -175,6 +175,42 @@ describe('who may see and cancel a job', () => {
     expect(await listed(second)).toEqual([]);
   });
 
+  it('fills the pages of the list with what the caller may see, and hides the ids of all else', async () => {
+    const gina = await addPerson(api, 'gina', {
+      apps: { shop: '', 'gina-*': 'read', club: 'write' },
+    });
+    const userId = await userIdOf('gina');
+    const [hers, club] = await Promise.all(
+      ['gina-1', 'club'].map(async (name) => {
+        expect((await api.call('PUT', `/app?app_name=${name}`)).status).toBe(201);
+        return api.services.database.db.application.findFirstOrThrow({ where: { name } });
+      }),
+    );
+    const own = { username: 'gina', userId };
+    const expected = [
+      await insert('upkeep', {}, { applicationId: hers?.id ?? '' }),
+      await insert('upkeep', {}, { ...own, applicationId: club?.id ?? '' }),
+      await insert('upkeep', {}, { ...own, applicationId: null }),
+      await insert('upkeep', {}, { applicationId: hers?.id ?? '' }),
+      await insert('upkeep', {}, { applicationId: hers?.id ?? '' }),
+    ].map(({ id }) => id);
+    expected.reverse();
+    // Between hers, and newer than all of them: what she may not see.
+    for (const of of [own, {}, { applicationId: null }, { applicationId: club?.id ?? '' }]) {
+      for (let count = 0; count < 4; count += 1) await insert('upkeep', {}, of);
+    }
+    const page = (query: string) => gina.call('GET', `/job?limit=3${query}`);
+    const first = (await page('')).body;
+    expect(first).toEqual({ jobs: expected.slice(0, 3), next: expected[2] });
+    const rest = (await page(`&after=${first.next}`)).body;
+    expect(rest).toEqual({ jobs: expected.slice(3) });
+    expect((await page('&active=true')).body).toEqual(first);
+    const { body } = await page('&details=true');
+    expect(body.jobs.map((job: { job_id: string }) => job.job_id)).toEqual(first.jobs);
+    for (const id of expected) expect((await gina.call('GET', `/job/${id}`)).status).toBe(200);
+    expect((await api.call('GET', '/job?limit=1')).body.jobs).not.toEqual(first.jobs.slice(0, 1));
+  });
+
   it('gives nobody the jobs that Muster starts by itself', async () => {
     const reply = await api.call('PUT', '/global/users?username=muster', {
       body: { password: 'correct horse battery staple' },

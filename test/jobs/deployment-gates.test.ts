@@ -131,8 +131,14 @@ describe('an approval', () => {
   it('after the canary alone lets the rest roll', async () => {
     const id = await lab.deploy('b2', '&approve=after_canary&canary=1');
     await waitingFor(id, { kind: 'approval', after_batch: 0 });
-    await lab.act(id, 'approve');
-    await lab.until(id, 'succeeded');
+    // Who waits gets the deployment as it has ended.
+    expect(await lab.act(id, 'approve', '?wait=60')).toMatchObject({
+      status: 200,
+      body: { status: 'succeeded', waiting_for: null, job: { status: 'succeeded' } },
+    });
+    const over = await lab.act(id, 'override_freeze', '?reason=late');
+    expect(over).toMatchObject({ status: 409, body: { error: { code: 'conflict' } } });
+    expect(over.body.error.message).toContain('deploy again with `override_freeze=true`');
   });
 
   it('that is waited for survives the worker', async () => {
@@ -260,7 +266,9 @@ describe('a deployment on servers that another one works on', () => {
     const before = (await lab.api.call('GET', '/app/shop/deployments')).body.deployments;
     const refused = await lab.api.call('POST', url, { body });
     expect(refused).toMatchObject({ status: 409, body: { error: { code: 'conflict' } } });
-    expect(refused.body.error.details.deployments).toMatchObject([{ id: first }]);
+    expect(refused.body.error.details.deployments).toEqual([
+      { id: first, status: expect.any(String), build: 'b2' },
+    ]);
     expect((await lab.api.call('GET', '/app/shop/deployments')).body.deployments).toEqual(before);
     await lab.act(first, 'approve');
     await lab.until(first, 'succeeded');

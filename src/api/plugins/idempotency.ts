@@ -6,11 +6,13 @@ import type { ServiceContext } from '../../services/context.ts';
 import {
   abandonRequest,
   beginRequest,
+  type KeptReply,
   type KeyedRequest,
   keepReply,
 } from '../../services/idempotency.ts';
 import type { Api } from '../fastify-types.ts';
 import { untilGone } from '../settle-job.ts';
+import { hashUpload } from '../upload-source.ts';
 
 const KEY = /^[\x21-\x7e]{1,255}$/;
 /** What a reply must say again the second time. */
@@ -29,14 +31,21 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
  * marked `Idempotency-Replayed: true`; while the first is under way it waits for that reply. Keys are each user's own. What fails before the handler (bad token, bad
  * input) and what fails by no fault of the request takes no key. Source: API.md, "Conventions".
  *
- * The body of an upload is not read for this: it counts as the same if its type and length are.
+ * What is uploaded is part of the request: of a repeat it is read to its end and compared by its SHA-256, and only then
+ * is the first reply sent again. An upload that was refused before it was all there is not known, so it takes no key; a
+ * reply for which nothing was read holds whatever is sent along.
  */
 export function addIdempotency(app: Api, context: ServiceContext): void {
   app.decorateRequest('keyed', null);
+  app.decorateRequest('upload', null);
   app.addHook('preHandler', async (request, reply) => {
     const keyed = keyedRequest(request, context.config.secretKey);
     if (keyed === null) return;
-    const first = await untilGone(reply, (signal) => beginRequest(context, keyed, { signal }));
+    const readContent = (): Promise<string | null> =>
+      hashUpload(request, context.config.upload.maxBytes);
+    const first = await untilGone(reply, (signal) =>
+      beginRequest(context, keyed, { signal, readContent }),
+    );
     if (first === null) {
       request.keyed = keyed;
       return;
@@ -48,13 +57,18 @@ export function addIdempotency(app: Api, context: ServiceContext): void {
       .send(first.body);
   });
   app.addHook('onSend', async (request, reply, payload) => {
-    const { keyed } = request;
+    const { keyed, upload } = request;
     if (keyed === null) return;
     request.keyed = null;
+    const isUnknown = upload !== null && upload.sha256 === null;
     try {
       // A stream can be sent only once; the routes that send one change nothing.
-      if (isTransient(reply) || payload instanceof Readable) await abandonRequest(context, keyed);
-      else await keepReply(context, keyed, keptReply(reply, payload));
+      if (isTransient(reply) || isUnknown || payload instanceof Readable) {
+        await abandonRequest(context, keyed);
+      } else {
+        const kept = { reply: keptReply(reply, payload), contentSha256: upload?.sha256 ?? null };
+        await keepReply(context, keyed, kept);
+      }
     } catch (error) {
       // What the request was for is done, and its caller must hear so.
       request.log.warn({ err: error }, 'the reply could not be kept for its Idempotency-Key');
@@ -91,7 +105,7 @@ function isTransient({ failure }: FastifyReply): boolean {
   return failure !== null && (failure.retryable || TRANSIENT.has(failure.code));
 }
 
-function keptReply(reply: FastifyReply, payload: unknown): Parameters<typeof keepReply>[2] {
+function keptReply(reply: FastifyReply, payload: unknown): KeptReply {
   const headers: Record<string, string> = {};
   for (const name of KEPT_HEADERS) {
     const value = reply.getHeader(name);

@@ -61,13 +61,18 @@ export async function addBuildArchiveRoutes(app: Api, context: ServiceContext): 
       };
       const { build, job } =
         indirect_url === undefined
-          ? await service.uploadBuild(context, caller, upload, () => openUpload(request))
+          ? await service.uploadBuild(context, caller, upload, {
+              open: () => openUpload(request),
+              onReceived: (sha256) => {
+                request.upload = { sha256 };
+              },
+            })
           : await uploadBuildFrom(context, caller, upload, {
               url: indirect_url,
               verifyTls: verify,
             });
       const settled = await settleJob(context, reply, { job, waitSeconds: wait });
-      const current = settled.isDone ? await service.getBuild(context, application, name) : build;
+      const current = settled.wasHeld ? await service.getBuild(context, application, name) : build;
       return { ...toBuild(application, current), job: settled.summary };
     },
   });

@@ -5,15 +5,16 @@ import { explainDeployment } from '../../services/explain-deployment.ts';
 import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toDeployment } from '../resources/deployments.ts';
-import { toJobSummary } from '../resources/jobs.ts';
 import { ControlledDeployment, DeploymentExplanation } from '../schemas/deployments.ts';
-import { DeploymentPath } from '../schemas/parameters.ts';
+import { DeploymentPath, wait } from '../schemas/parameters.ts';
+import { settleControlled } from '../settle-deployment.ts';
 
 const tags = ['deployments'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
 const write = { permission: { scope: 'application', access: 'write' } } as const;
 
-const ReasonQuery = z.strictObject({
+const GateQuery = z.strictObject({
+  wait,
   reason: z.string().max(1000).optional().meta({ description: 'Why; written to the audit.' }),
 });
 
@@ -42,19 +43,14 @@ export function addDeploymentGateRoutes(app: Api, context: ServiceContext): void
         description,
         tags,
         params: DeploymentPath,
-        querystring: ReasonQuery,
-        response: { 202: ControlledDeployment },
+        querystring: GateQuery,
+        response: { 200: ControlledDeployment, 202: ControlledDeployment },
       },
       handler: async (request, reply) => {
         const { application, deployment: id } = request.params;
-        const { reason = null } = request.query;
+        const { reason = null, wait: waitSeconds } = request.query;
         const opened = await open(context, callerOf(request), { application, id, reason });
-        reply.code(202);
-        if (opened.job !== null) reply.header('location', `/job/${opened.job.id}`);
-        return {
-          ...toDeployment(opened.deployment),
-          ...(opened.job === null ? {} : { job: toJobSummary(opened.job) }),
-        };
+        return settleControlled(context, reply, { ...opened, waitSeconds });
       },
     });
   }

@@ -31,6 +31,7 @@ import {
   StreamQuery,
   wait,
 } from '../schemas/parameters.ts';
+import { settleControlled, settleDeployment } from '../settle-deployment.ts';
 import { settleJob, untilGone } from '../settle-job.ts';
 
 const tags = ['deployments'];
@@ -129,11 +130,12 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
         input,
       );
       const { job, deployment, warnings } = started;
-      const settled = await settleJob(context, reply, { job, waitSeconds: wait });
-      const current = settled.isDone
-        ? await service.getDeployment(context, application, deployment.id)
-        : deployment;
-      return { ...toDeployment(current), warnings: toWarnings(warnings), job: settled.summary };
+      const settled = await settleDeployment(context, reply, {
+        deployment,
+        job,
+        waitSeconds: wait,
+      });
+      return { ...settled, warnings: toWarnings(warnings) };
     },
   });
 
@@ -211,10 +213,10 @@ async function settleAction(
   },
 ): Promise<z.infer<typeof ControlledDeployment>> {
   const { deployment, job, action, waitSeconds: seconds } = asked;
-  const { id, applicationName: application } = deployment;
   if (action === 'cancel' || action === 'pause') {
     reply.code(202);
     if (job !== null) reply.header('location', `/job/${job.id}`);
+    const { id, applicationName: application } = deployment;
     const waited =
       seconds === undefined
         ? null
@@ -228,15 +230,7 @@ async function settleAction(
       ...(now === null ? {} : { job: toJobSummary(now) }),
     };
   }
-  if (job === null) {
-    reply.code(202);
-    return toDeployment(deployment);
-  }
-  const settled = await settleJob(context, reply, { job, waitSeconds: seconds });
-  const current = settled.isDone
-    ? await service.getDeployment(context, application, id)
-    : deployment;
-  return { ...toDeployment(current), job: settled.summary };
+  return settleControlled(context, reply, asked);
 }
 
 /** What has been found on the servers; or, if the time is up, where it is to be found. The plan is there at once. */

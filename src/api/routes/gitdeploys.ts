@@ -194,7 +194,7 @@ function addInstall(base: string, { app, context, hide }: At): void {
       });
       const waitSeconds = request.query.wait;
       const settled = await settleJob(context, reply, { job: started.job, waitSeconds });
-      const current = settled.isDone
+      const current = settled.wasHeld
         ? await service.getGitdeploy(context, application, name)
         : started.gitdeploy;
       return {

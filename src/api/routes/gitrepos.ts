@@ -79,7 +79,7 @@ function addRoutesAt(
         input,
       );
       const settled = await settleJob(context, reply, { job, waitSeconds });
-      const current = settled.isDone
+      const current = settled.wasHeld
         ? await service.getGitrepo(context, application, gitrepo.name)
         : gitrepo;
       return { ...toGitrepo(application, current), job: settled.summary };

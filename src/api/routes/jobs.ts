@@ -47,10 +47,10 @@ export function addJobRoutes(app: Api, context: ServiceContext, places: StreamPl
     handler: async (request) => {
       const caller = callerOf(request);
       const { active, details } = request.query;
-      const { rows, next } = await service.listJobs(context, { active, ...pageOf(request.query) });
-      const visible = rows.filter((job) => service.mayDoWithJob(caller, 'read', job));
+      const page = pageOf(request.query);
+      const { rows, next } = await service.listJobs(context, caller, { active, ...page });
       return {
-        jobs: details ? visible.map((job) => toJob(job)) : visible.map(({ id }) => id),
+        jobs: details ? rows.map((job) => toJob(job)) : rows.map(({ id }) => id),
         ...(next === null ? {} : { next }),
       };
     },

@@ -139,7 +139,7 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
       const { server: name } = request.params;
       const { server, job } = await service.checkServer(context, callerOf(request), name);
       const settled = await settleJob(context, reply, { job, waitSeconds });
-      const current = settled.isDone ? await service.getServer(context, name) : server;
+      const current = settled.wasHeld ? await service.getServer(context, name) : server;
       return { ...toServerDetails(current), job: settled.summary };
     },
   });
