@@ -14,6 +14,10 @@ const killOne = async (lab: Lab, pid: number | null | undefined): Promise<void> 
   if (pid !== null && pid !== undefined) await lab.replace(pid);
 };
 
+/** None, while the only one is being started again. */
+const anyMember = (lab: Lab, random: Random): ReturnType<Lab['members']>[number] | null =>
+  lab.members().length === 0 ? null : random.pick(lab.members());
+
 const serverOf = (lab: Lab, random: Random): string => random.pick(lab.servers);
 
 /** Everywhere. */
@@ -26,7 +30,7 @@ const ANYWHERE: readonly RandomFault[] = [
   {
     name: 'kill any process',
     harmsServers: false,
-    happen: (lab, random) => killOne(lab, random.pick(lab.members()).process.pid),
+    happen: (lab, random) => killOne(lab, anyMember(lab, random)?.process.pid),
   },
   {
     name: 'kill PostgreSQL',
@@ -98,7 +102,7 @@ const WITH_REDIS: readonly RandomFault[] = [
     name: 'a process loses PostgreSQL and Redis for a moment',
     harmsServers: false,
     happen: (lab, random) => {
-      for (const proxy of random.pick(lab.members()).proxies) proxy.cut();
+      for (const proxy of anyMember(lab, random)?.proxies ?? []) proxy.cut();
       return Promise.resolve();
     },
   },
