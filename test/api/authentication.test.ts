@@ -110,7 +110,11 @@ describe('permissions', () => {
     expect(await call('GET', '/app/unknown')).toBe(403);
     expect(await call('DELETE', '/app/shop')).toBe(403);
     expect(await call('PUT', '/app?app_name=shop2')).toBe(403);
-    expect(await call('GET', '/server')).toBe(403);
+    expect(await call('GET', '/global/keypairs')).toBe(403);
+    // Servers are listed for everybody, but only those that they may deploy to: none here.
+    const servers = await api.call('GET', '/server', { headers: { authorization } });
+    expect(servers.body).toEqual({ servers: [] });
+    expect(await call('GET', '/server/web01')).toBe(403);
   });
 
   it('hide the jobs of others in applications that are not theirs to read', async () => {
