@@ -9,8 +9,8 @@ const AWAITED = { poll: { timeout: 60_000 } };
 
 export default defineConfig({
   test: {
-    // Every test file has servers of its own beside it, so more workers would only wait for each other.
-    maxWorkers: 2,
+    // Every test file has servers of its own beside it and mostly waits for them.
+    maxWorkers: 3,
     projects: [
       { test: { name: 'unit', include: PURE, testTimeout: 60_000, sequence: { groupOrder: 0 } } },
       {
@@ -22,7 +22,7 @@ export default defineConfig({
           expect: AWAITED,
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
@@ -34,8 +34,8 @@ export default defineConfig({
           expect: AWAITED,
           testTimeout: 600_000,
           hookTimeout: 600_000,
-          // Two at once: they mostly wait for servers and processes, and each has all of its own.
-          maxWorkers: 2,
+          // They mostly wait for servers and processes, and each has all of its own.
+          maxWorkers: 3,
           sequence: { groupOrder: 2 },
         },
       },

@@ -80,7 +80,7 @@ describe.skipIf(!available)('a rollback whose worker is killed', () => {
   let directory: TemporaryDirectory;
   beforeAll(async () => {
     directory = await makeTemporaryDirectory();
-    muster = await startMuster('distributed');
+    muster = await startMuster('distributed', { MUSTER_JOB_LEASE_SECONDS: '5' });
   });
   afterAll(async () => {
     await muster.close();

@@ -53,7 +53,7 @@ describe.skipIf(!available)('a step whose worker is killed', () => {
   beforeAll(async () => {
     directory = await makeTemporaryDirectory();
     await mkdir(join(directory.path, 's0/opt'), { recursive: true });
-    muster = await startMuster('distributed');
+    muster = await startMuster('distributed', { MUSTER_JOB_LEASE_SECONDS: '5' });
     await api('PUT', '/app?app_name=shop');
     const connection = { kind: 'local', root: join(directory.path, 's0') };
     await api('PUT', '/server?name=s0&environment=production', { connection });

@@ -12,6 +12,7 @@ afterAll(() => lab.close());
 beforeEach(async () => {
   await lab.open();
   await lab.api.call('DELETE', '/server/environments/production/freezewindows/now');
+  if ((await versions()).every((version) => version === 'b1')) return;
   await lab.until(await lab.deploy('b1'), 'succeeded');
 });
 
