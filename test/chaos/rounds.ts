@@ -55,6 +55,15 @@ export async function killAt(lab: Lab, build: string, wanted: Set<string>): Prom
 /** Kills in one deployment: with more it would hardly get further in between. */
 const KILLS_PER_ROUND = 7;
 
+/** Those that must be among them, and `count` others from all over the list. */
+export function sampleOf(
+  kinds: readonly string[],
+  { must, count }: { readonly must: readonly string[]; readonly count: number },
+): string[] {
+  const stride = Math.max(1, Math.ceil(kinds.length / count));
+  return kinds.filter((kind, index) => must.includes(kind) || index % stride === 0);
+}
+
 /** Kills whoever is at a boundary of each of these kinds, once, in as few deployments as will do. */
 export async function killAtEach(
   lab: Lab,

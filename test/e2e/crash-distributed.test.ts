@@ -7,6 +7,7 @@ import {
   killAtEach,
   randomRound,
   recordBoundaries,
+  sampleOf,
 } from '../chaos/rounds.ts';
 import { requirePart } from '../support/parts.ts';
 
@@ -37,17 +38,18 @@ describe.skipIf(!available)(
     afterAll(() => lab.close(), LONG_MS);
 
     it(
-      'whoever dies before or after each kind of write, command and message',
+      'whoever dies before or after a write, a command or a message',
       async () => {
-        for (const kind of [
+        const must = [
           'before server switch',
           'after postgresql update steps',
           'after redis take ring',
-        ])
-          expect(kinds).toContain(kind);
-        const rounds = await killAtEach(lab, nextBuild, kinds);
+        ];
+        for (const kind of must) expect(kinds).toContain(kind);
+        const sample = sampleOf(kinds, { must, count: 12 });
+        const rounds = await killAtEach(lab, nextBuild, sample);
         expect(rounds.filter(({ violations }) => violations.length > 0)).toEqual([]);
-        expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(kinds.length);
+        expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(sample.length);
       },
       LONG_MS,
     );
@@ -55,7 +57,7 @@ describe.skipIf(!available)(
     it(
       'after a short random schedule of kills and other faults',
       async () => {
-        for (const seed of [11, 12]) {
+        for (const seed of [11]) {
           const round = await randomRound(lab, nextBuild(), { seed, boundaries });
           expect(round).toMatchObject({ violations: [] });
         }

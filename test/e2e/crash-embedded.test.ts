@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, startLab } from '../chaos/lab.ts';
-import { faultAt, killAtEach, randomRound, recordBoundaries } from '../chaos/rounds.ts';
+import { faultAt, killAtEach, randomRound, recordBoundaries, sampleOf } from '../chaos/rounds.ts';
 import { requirePart } from '../support/parts.ts';
 
 const available = requirePart('sshd') && requirePart('redis-server') && process.getuid?.() === 0;
@@ -28,13 +28,14 @@ describe.skipIf(!available)('a deployment in one process ends as it would have',
   afterAll(() => lab.close(), LONG_MS);
 
   it(
-    'whoever dies before or after each kind of command on a server',
+    'whoever dies before or after a command on a server',
     async () => {
-      for (const kind of ['before server switch', 'after server postpull'])
-        expect(kinds).toContain(kind);
-      const rounds = await killAtEach(lab, nextBuild, kinds);
+      const must = ['before server switch', 'after server postpull'];
+      for (const kind of must) expect(kinds).toContain(kind);
+      const sample = sampleOf(kinds, { must, count: 6 });
+      const rounds = await killAtEach(lab, nextBuild, sample);
       expect(rounds.filter(({ violations }) => violations.length > 0)).toEqual([]);
-      expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(kinds.length);
+      expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(sample.length);
     },
     LONG_MS,
   );
@@ -42,7 +43,7 @@ describe.skipIf(!available)('a deployment in one process ends as it would have',
   it(
     'after a short random schedule of kills and other faults',
     async () => {
-      for (const seed of [21, 22]) {
+      for (const seed of [21]) {
         const round = await randomRound(lab, nextBuild(), { seed, boundaries });
         expect(round).toMatchObject({ violations: [] });
       }
