@@ -46,7 +46,7 @@ describe.skipIf(!available)(
           'after redis take ring',
         ];
         for (const kind of must) expect(kinds).toContain(kind);
-        const sample = sampleOf(kinds, { must, count: 12 });
+        const sample = sampleOf(kinds, { must, count: 5 });
         const rounds = await killAtEach(lab, nextBuild, sample);
         expect(rounds.filter(({ violations }) => violations.length > 0)).toEqual([]);
         expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(sample.length);

@@ -32,7 +32,7 @@ describe.skipIf(!available)('a deployment in one process ends as it would have',
     async () => {
       const must = ['before server switch', 'after server postpull'];
       for (const kind of must) expect(kinds).toContain(kind);
-      const sample = sampleOf(kinds, { must, count: 6 });
+      const sample = sampleOf(kinds, { must, count: 3 });
       const rounds = await killAtEach(lab, nextBuild, sample);
       expect(rounds.filter(({ violations }) => violations.length > 0)).toEqual([]);
       expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(sample.length);
