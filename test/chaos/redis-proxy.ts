@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Gate, Victim } from './gate.ts';
 import { startProxy, type TcpProxy } from './proxy.ts';
+import { splitCommands } from './redis-commands.ts';
 
 /** How BullMQ's scripts introduce themselves. */
 const SCRIPTS: readonly (readonly [string, RegExp])[] = [
@@ -22,14 +23,14 @@ export function startRedisProxy(
     let current: string | null = null;
     return {
       fromClient: async (chunks, to) => {
-        for await (const chunk of chunks) {
-          const name = nameOf(chunk.toString('latin1'));
+        for await (const { bytes, args } of splitCommands(chunks)) {
+          const name = nameOf(args);
           if (name !== null) {
             current = name;
             const boundary = { source: 'redis', moment: 'before', name, victim } as const;
             if ((await gate.pass(boundary)) === 'drop') return;
           }
-          to.write(chunk);
+          to.write(bytes);
         }
       },
       fromServer: async (chunks, to) => {
@@ -50,14 +51,13 @@ export function startRedisProxy(
 /** Scripts that were sent in full once go by their hash afterwards. */
 const known = new Map<string, string>();
 
-function nameOf(text: string): string | null {
-  const hash = /evalsha\r\n\$40\r\n([0-9a-f]{40})/i.exec(text)?.[1];
-  if (hash !== undefined) return known.get(hash) ?? null;
-  const script = /\r\neval\r\n\$(\d+)\r\n/i.exec(text);
-  if (script === null) return null;
-  const start = script.index + script[0].length;
-  const body = text.slice(start, start + Number(script[1]));
+function nameOf([command, script]: readonly Buffer[]): string | null {
+  const verb = command?.toString('latin1').toLowerCase();
+  if (script === undefined) return null;
+  if (verb === 'evalsha') return known.get(script.toString('latin1').toLowerCase()) ?? null;
+  if (verb !== 'eval') return null;
+  const body = script.toString('utf8');
   const name = SCRIPTS.find(([, pattern]) => pattern.test(body))?.[0] ?? null;
-  if (name !== null) known.set(createHash('sha1').update(body, 'latin1').digest('hex'), name);
+  if (name !== null) known.set(createHash('sha1').update(script).digest('hex'), name);
   return name;
 }
