@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { isFree } from '../fleet/quiet-port.ts';
 import { type ProcessMark, processMark } from './process-mark.ts';
 
 /** A Muster that this demo has started: API, worker and PostgreSQL. */
@@ -127,19 +126,6 @@ function inheritedEnvironment(): NodeJS.ProcessEnv {
       ([name]) => !name.startsWith('MUSTER_') && name !== 'DATABASE_URL' && name !== 'REDIS_URL',
     ),
   );
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const probe = createServer();
-  try {
-    probe.listen(port, '127.0.0.1');
-    await once(probe, 'listening');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    probe.close();
-  }
 }
 
 /** What Muster said when it gave up, or else the end of its log. */

@@ -16,7 +16,8 @@ export async function findQuietPort(): Promise<number> {
   }
 }
 
-async function isFree(port: number): Promise<boolean> {
+/** Whether a server could listen on a port of 127.0.0.1 now. */
+export async function isFree(port: number): Promise<boolean> {
   const probe = createServer();
   try {
     probe.listen(port, '127.0.0.1');

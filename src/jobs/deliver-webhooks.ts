@@ -16,6 +16,7 @@ import {
 } from '../store/webhook-deliveries.ts';
 import { DELIVERY_TOPIC } from '../store/webhook-notices.ts';
 import { PostError } from '../transport/http/post.ts';
+import { coalesced } from './coalesced.ts';
 import { attemptDelivery } from './webhook-attempt.ts';
 
 /** Attempts at once of this process, and of these for one webhook. */
@@ -55,8 +56,6 @@ export function startWebhookDeliverer(options: WebhookDelivererOptions): Webhook
   const underWay = new Map<Promise<void>, string>();
   const leaseSeconds = (config.webhooks.timeoutMs + LEASE_MARGIN_MS) / 1000;
   let timer: NodeJS.Timeout | null = null;
-  let looking: Promise<void> | null = null;
-  let lookAgain = false;
 
   const start = (delivery: ClaimedDelivery): void => {
     const work = deliver(options, delivery, cut.signal)
@@ -92,22 +91,14 @@ export function startWebhookDeliverer(options: WebhookDelivererOptions): Webhook
     if (!closing.signal.aborted) timer = setTimeout(soon, ms);
   };
 
-  /** Looks once at a time; asked for meanwhile, once more afterwards. */
-  const soon = (): void => {
-    lookAgain = true;
-    looking ??= (async () => {
-      while (lookAgain && !closing.signal.aborted) {
-        lookAgain = false;
-        await look().catch((error: unknown) => {
-          log.warn({ err: error }, 'due deliveries could not be listed');
-          wakeIn(RECHECK_MS);
-        });
-      }
-    })().finally(() => {
-      looking = null;
-      if (lookAgain && !closing.signal.aborted) soon();
-    });
-  };
+  const looking = coalesced(look, {
+    onError: (error) => {
+      log.warn({ err: error }, 'due deliveries could not be listed');
+      wakeIn(RECHECK_MS);
+    },
+    signal: closing.signal,
+  });
+  const { soon } = looking;
 
   const unsubscribe = listener.subscribe(DELIVERY_TOPIC, soon);
   soon();
@@ -116,7 +107,7 @@ export function startWebhookDeliverer(options: WebhookDelivererOptions): Webhook
       unsubscribe();
       closing.abort();
       if (timer !== null) clearTimeout(timer);
-      await looking;
+      await looking.idle();
       const force = setTimeout(() => cut.abort(new Error('the worker stops')), GRACE_MS);
       await Promise.allSettled(underWay.keys());
       clearTimeout(force);

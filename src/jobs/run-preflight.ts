@@ -2,10 +2,8 @@ import { AppError } from '../domain/errors.ts';
 import type { JobData } from '../queue/job-kinds.ts';
 import { findBuildById } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
-import { findGitdeploysById } from '../store/gitdeploys.ts';
-import { findInstallations } from '../store/installations.ts';
-import { findServersById } from '../store/servers.ts';
 import type { JobDependencies } from './dependencies.ts';
+import { findClones } from './deployment/deployment-work.ts';
 import { findProblems, type PreflightTarget } from './deployment/preflight.ts';
 import type { JobHandler } from './handler.ts';
 
@@ -31,21 +29,17 @@ export function preflightHandler(dependencies: JobDependencies): JobHandler<'pre
 async function findTargets(db: Db, { targets }: JobData<'preflight'>): Promise<PreflightTarget[]> {
   const serverIds = [...new Set(targets.flatMap((t) => t.serverIds))];
   const gitdeployIds = targets.map((t) => t.gitdeployId);
-  const [servers, gitdeploys, installations] = await Promise.all([
-    findServersById(db, serverIds),
-    findGitdeploysById(db, gitdeployIds),
-    findInstallations(db, { serverIds, gitdeployIds }),
-  ]);
-  const serverOf = new Map(servers.map((s) => [s.id, s]));
-  const gitdeployOf = new Map(gitdeploys.map((g) => [g.id, g]));
-  const wanted = new Set(
-    targets.flatMap((t) => t.serverIds.map((serverId) => `${serverId}:${t.gitdeployId}`)),
-  );
-  return installations.flatMap((installation) => {
-    const server = serverOf.get(installation.serverId);
-    const gitdeploy = gitdeployOf.get(installation.gitdeployId);
-    const isWanted = wanted.has(`${installation.serverId}:${installation.gitdeployId}`);
-    if (server === undefined || gitdeploy === undefined || !isWanted) return [];
-    return [{ server, gitdeploy, installation }];
+  const { serverOf, gitdeployOf, installationOf } = await findClones(db, {
+    serverIds,
+    gitdeployIds,
   });
+  return targets.flatMap(({ gitdeployId, serverIds: wanted }) =>
+    wanted.flatMap((serverId) => {
+      const server = serverOf.get(serverId);
+      const gitdeploy = gitdeployOf.get(gitdeployId);
+      const installation = installationOf.get(`${serverId}:${gitdeployId}`);
+      if (server === undefined || gitdeploy === undefined || installation === undefined) return [];
+      return [{ server, gitdeploy, installation }];
+    }),
+  );
 }

@@ -20,6 +20,7 @@ import {
   renewClaim,
 } from '../store/jobs.ts';
 import type { Listener } from '../store/listener.ts';
+import { coalesced } from './coalesced.ts';
 import type { JobContext, JobHandler, JobHandlers, JobOutcome } from './handler.ts';
 import { createJobRecord, takenError } from './job-record.ts';
 import { keepTidy } from './retention.ts';
@@ -125,7 +126,9 @@ export function startWorker(options: WorkerOptions): Worker {
     if (free <= 0) return;
     for (const jobId of await listDueJobs(database.db, free)) void take(jobId);
   };
-  const look = coalesced(reconcile, log);
+  const look = coalesced(reconcile, {
+    onError: (error) => log.warn({ err: error }, 'due jobs could not be listed'),
+  });
   const timer = setInterval(look.soon, Math.min(RECONCILE_MS, (leaseSeconds * 1000) / 3));
   const unsubscribe = listener?.subscribe(CANCEL_TOPIC, look.soon);
   const tidying =
@@ -152,29 +155,6 @@ export function startWorker(options: WorkerOptions): Worker {
       clearTimeout(force);
     },
   };
-}
-
-/** Runs `work` once at a time; asked for meanwhile, once more afterwards. */
-function coalesced(
-  work: () => Promise<void>,
-  log: Logger,
-): { soon: () => void; idle: () => Promise<void> } {
-  let current: Promise<void> | null = null;
-  let askedAgain = false;
-  const soon = (): void => {
-    askedAgain = true;
-    current ??= (async () => {
-      while (askedAgain) {
-        askedAgain = false;
-        await work().catch((error: unknown) =>
-          log.warn({ err: error }, 'due jobs could not be listed'),
-        );
-      }
-    })().finally(() => {
-      current = null;
-    });
-  };
-  return { soon, idle: () => current ?? Promise.resolve() };
 }
 
 interface RunOptions extends WorkerOptions {

@@ -6,7 +6,6 @@ import {
   planTarget,
   resolveDeploymentTarget,
 } from '../domain/deployment-target.ts';
-import { AppError } from '../domain/errors.ts';
 import { hashPlan } from '../domain/plan-hash.ts';
 import type { ApplicationRow } from '../store/applications.ts';
 import type { Db } from '../store/database.ts';
@@ -24,6 +23,7 @@ import type { AuthenticatedCaller } from './authentication.ts';
 import { requireServers, visibleServers } from './authorization.ts';
 import { type Build, requireBuild } from './builds.ts';
 import type { Gitdeploy } from './gitdeploys.ts';
+import { named } from './lookup.ts';
 import { type PlanWarning, requireCanaryFor, warningsOf } from './plan-warnings.ts';
 
 export interface NewDeployment {
@@ -66,7 +66,7 @@ export async function draftDeployment(
 ): Promise<Draft> {
   requireServers(caller, input.request.servers ?? []);
   requireCanaryFor(input.options);
-  const build = await requireBuildOfRequest(db, application.id, input.buildName);
+  const build = await named('build_name', requireBuild(db, application.id, input.buildName));
   const installations = await listInstallationPairs(db, application.id);
   const servers = await listKnownServers(db, caller, installations);
   const gitdeploys = await listGitdeploys(db, application.id, {});
@@ -172,16 +172,6 @@ async function listKnownServers(
   const installed = new Set(installations.map(({ server }) => server));
   const places = await listServerPlaces(db);
   return places.filter(({ name }) => isVisible(name) || installed.has(name));
-}
-
-/** In a deployment's parameters an unknown build is bad input (400), while in a path it would be 404. */
-async function requireBuildOfRequest(db: Db, applicationId: string, name: string): Promise<Build> {
-  try {
-    return await requireBuild(db, applicationId, name);
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'not_found') throw error;
-    throw new AppError('invalid_input', error.message, { details: error.details, cause: error });
-  }
 }
 
 /** A target as it is stored. */

@@ -1,4 +1,7 @@
-import { checkFreezeWindow } from '../domain/freeze-window.ts';
+import {
+  checkFreezeWindow,
+  type FreezeWindow as NewFreezeWindow,
+} from '../domain/freeze-window.ts';
 import { parseName } from '../domain/names.ts';
 import type { Db } from '../store/database.ts';
 import * as store from '../store/freeze-windows.ts';
@@ -8,15 +11,6 @@ import { type Caller, type PageOf, type ServiceContext, toPage } from './context
 import { found, SUGGESTION_PAGE } from './lookup.ts';
 
 export type FreezeWindow = store.FreezeWindowRow;
-
-export interface NewFreezeWindow {
-  readonly environment: string;
-  readonly name: string;
-  readonly schedule: string;
-  readonly durationSeconds: number;
-  readonly timezone: string;
-  readonly reason: string | null;
-}
 
 export async function listFreezeWindows(
   context: ServiceContext,

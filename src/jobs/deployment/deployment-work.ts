@@ -64,18 +64,35 @@ export async function loadRollbackWork(db: Db, deployment: DeploymentRow): Promi
   return { phase: 'rollback', deployment, options: deployment.options, batches };
 }
 
+/** The rows of clones, by id; installations by `<server id>:<gitdeploy id>`. */
+export async function findClones(
+  db: Db,
+  of: { readonly serverIds: readonly string[]; readonly gitdeployIds: readonly string[] },
+): Promise<{
+  readonly serverOf: ReadonlyMap<string, ServerRow>;
+  readonly gitdeployOf: ReadonlyMap<string, GitdeployRow>;
+  readonly installationOf: ReadonlyMap<string, InstallationRow>;
+}> {
+  const [servers, gitdeploys, installations] = await Promise.all([
+    findServersById(db, of.serverIds),
+    findGitdeploysById(db, of.gitdeployIds),
+    findInstallations(db, of),
+  ]);
+  return {
+    serverOf: new Map(servers.map((s) => [s.id, s])),
+    gitdeployOf: new Map(gitdeploys.map((g) => [g.id, g])),
+    installationOf: new Map(installations.map((i) => [`${i.serverId}:${i.gitdeployId}`, i])),
+  };
+}
+
 async function loadBatches(db: Db, batches: readonly BatchRow[]): Promise<BatchWork[]> {
   const steps = batches.flatMap((b) => b.steps);
   const serverIds = [...new Set(steps.map((s) => s.serverId))];
   const gitdeployIds = [...new Set(steps.map((s) => s.gitdeployId))];
-  const [servers, gitdeploys, installations] = await Promise.all([
-    findServersById(db, serverIds),
-    findGitdeploysById(db, gitdeployIds),
-    findInstallations(db, { serverIds, gitdeployIds }),
-  ]);
-  const serverOf = new Map(servers.map((s) => [s.id, s]));
-  const gitdeployOf = new Map(gitdeploys.map((g) => [g.id, g]));
-  const installationOf = new Map(installations.map((i) => [`${i.serverId}:${i.gitdeployId}`, i]));
+  const { serverOf, gitdeployOf, installationOf } = await findClones(db, {
+    serverIds,
+    gitdeployIds,
+  });
   const withRows = (step: StepRow): StepWork => {
     const server = serverOf.get(step.serverId);
     const gitdeploy = gitdeployOf.get(step.gitdeployId);

@@ -1,3 +1,4 @@
+import { compareCodeUnits } from '../../domain/code-unit-order.ts';
 import { AppError, type ErrorBody, toErrorBody } from '../../domain/errors.ts';
 import { getOrAdd } from '../../domain/get-or-add.ts';
 import { isGitSupported } from '../../remote/inspect.ts';
@@ -65,7 +66,7 @@ export async function findProblems(
       await pause(RETRY_MS, of.signal);
     }
   });
-  return problems.sort((a, b) => (a.server < b.server ? -1 : 1));
+  return problems.sort((a, b) => compareCodeUnits(a.server, b.server));
 }
 
 interface Found extends PreflightProblem {
