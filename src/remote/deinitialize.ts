@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { CLONE_LOCK_PRELUDE } from './clone-lock.ts';
 import { gitPathSchema } from './git-path.ts';
+import { LEAVE_CLONE_PRELUDE } from './leave-clone.ts';
 import { checkLine, checkServerPath } from './operands.ts';
 import { defineScript, type RemoteScript } from './script.ts';
 
@@ -24,7 +24,8 @@ export type DeinitializeAnswer = z.infer<typeof deinitializeAnswerSchema>;
 
 /**
  * Remove every file that is as Muster delivered it, the folders that this empties, and `.git`; the folder itself if
- * Muster made it and nothing is left in it. Files that were changed or added on the server stay, and are told.
+ * Muster made it and nothing is left in it. Files that were changed or added on the server stay, and are told; what
+ * deployments have kept of such files as commits is written to `.muster-kept/<commit>/` in it, and told likewise.
  * May be repeated, also after a kill. Fails with `path_occupied` for the clone of someone else, `path_busy`.
  */
 export function deinitializeScript(options: DeinitializeOptions): RemoteScript {
@@ -35,28 +36,13 @@ export function deinitializeScript(options: DeinitializeOptions): RemoteScript {
   });
 }
 
-const TEXT = String.raw`${CLONE_LOCK_PRELUDE}
-path=$1 installation=$2
+const TEXT = String.raw`${LEAVE_CLONE_PRELUDE}
+path=$1 home=$1 installation=$2
 require_git
 cd /
 
-# The clone's .git on its way out: renamed first, so that a kill never leaves half a .git behind.
-leaving=$path/.muster-removed
-gone() {
-  [ ! -f "$leaving/muster-made-path" ] || rmdir_after=true
-  rm -rf "$leaving"
-  [ "$rmdir_after" = false ] || rmdir "$path" 2>/dev/null || :
-}
-rmdir_after=false
-
-if [ ! -e "$path/.git" ]; then
-  if [ -d "$leaving" ] && [ "$(git config --file "$leaving/config" --get muster.installation 2>/dev/null)" = "$installation" ]; then
-    gone
-  fi
-  answer ',"state":"absent","left":[],"leftCount":0'
-fi
-[ "$(clone_value "$path" muster.installation)" = "$installation" ] ||
-  fail path_occupied "What is at $path is not a clone of this Muster; it was not touched."
+tidy() { [ "$made" != true ] || rmdir "$path" 2>/dev/null || :; }
+require_ours
 
 enter_clone "$path" "$installation"
 take_lock "$(cat "$GIT_DIR/muster-fence" 2>/dev/null || echo 0)" deinitialize
@@ -67,6 +53,9 @@ fi
 delivered=$(git rev-parse -q --verify 'refs/muster/deployed^{tree}') ||
   delivered=$(git rev-parse -q --verify 'HEAD^{tree}') ||
   fail clone_damaged "The clone at $path does not know what was delivered; remove it by hand."
+# Before anything goes: if there is no room for it, all stays as it is.
+words=$(write_kept "$path/.muster-kept" 2>&1) ||
+  fail command_failed "What was kept of changes made at $path cannot be written to $path/.muster-kept; make room, or remove its refs/muster/kept: $words"
 index=$work/index
 nothing=$(git hash-object -t tree -w /dev/null)
 words=$(
@@ -78,14 +67,6 @@ words=$(
 ) || fail command_failed "Files at $path cannot be removed: $words"
 
 rm -f "$index"
-left=$(on_index "$index" ls-files --others | json_lines 200)
-count=$(on_index "$index" ls-files --others | wc -l | tr -d ' ')
-[ "$(git config --get muster.madePath)" != true ] || { : >"$GIT_DIR/muster-made-path"; rmdir_after=true; }
-words=$(rm -rf "$leaving" 2>&1 && mv "$path/.git" "$leaving" 2>&1) || fail command_failed "$path/.git cannot be removed: $words"
-locked=false
-unset GIT_DIR GIT_WORK_TREE
-cd /
-gone
-if [ "$count" -eq 0 ]; then state=removed; else state=kept_files; fi
-answer ",\"state\":\"$state\",\"left\":$left,\"leftCount\":$count"
+on_index "$index" ls-files --others >"$work/left"
+leave
 `;

@@ -1,5 +1,5 @@
-import { CLONE_LOCK_PRELUDE } from '../clone-lock.ts';
 import type { DeinitializeOptions } from '../deinitialize.ts';
+import { LEAVE_CLONE_PRELUDE } from '../leave-clone.ts';
 import { checkLine } from '../operands.ts';
 import { defineScript, type RemoteScript } from '../script.ts';
 import { releaseOperands } from './layout.ts';
@@ -7,8 +7,9 @@ import { RELEASES_PRELUDE } from './prelude.ts';
 
 /**
  * Remove the link at `path`, all releases and the repository beside it. Files that were changed or added on the server
- * stay where they are in `releases/` and are told, by their paths in the folder beside `path`; so does whatever else
- * has taken the link's place. May be repeated, also after a kill. Answers as `deinitializeScript`.
+ * stay where they are in `releases/` and are told, by their paths in the folder beside `path`; what pruning has kept of
+ * such files as commits is written to `kept/<commit>/` there, and told likewise. Whatever else has taken the link's place
+ * stays, too. May be repeated, also after a kill. Answers as `deinitializeScript`.
  * Fails with `path_occupied` for the folder of someone else, `path_busy`.
  */
 export function deinitializeReleasesScript(options: DeinitializeOptions): RemoteScript {
@@ -19,32 +20,23 @@ export function deinitializeReleasesScript(options: DeinitializeOptions): Remote
   });
 }
 
-const TEXT = String.raw`${CLONE_LOCK_PRELUDE}${RELEASES_PRELUDE}
+const TEXT = String.raw`${LEAVE_CLONE_PRELUDE}${RELEASES_PRELUDE}
 path=$1 home=$2 folder=$3 installation=$4
 require_git
 cd /
 
-# The repository on its way out: renamed first, so that a kill never leaves half of it behind.
-leaving=$home/.muster-removed
-gone() {
-  rm -rf "$leaving"
+tidy() {
+  # What a kill in the last moment has left is empty, too.
   rmdir "$home/releases" 2>/dev/null
   rmdir "$home" 2>/dev/null || :
 }
-
-if [ ! -e "$home/.git" ]; then
-  if [ -d "$leaving" ] && [ "$(git config --file "$leaving/config" --get muster.installation 2>/dev/null)" = "$installation" ]; then
-    gone
-  fi
-  # Empty, these are what a kill in the last moment has left.
-  rmdir "$home/releases" "$home" 2>/dev/null
-  answer ',"state":"absent","left":[],"leftCount":0'
-fi
-[ "$(clone_value "$home" muster.installation)" = "$installation" ] ||
-  fail path_occupied "What is at $home is not of this Muster; it was not touched."
+require_ours
 
 enter_releases "$installation"
 take_lock "$(cat "$GIT_DIR/muster-fence" 2>/dev/null || echo 0)" deinitialize
+# Before anything goes: if there is no room for it, all stays as it is.
+words=$(write_kept "$home/kept" 2>&1) ||
+  fail command_failed "What was kept of changes made at $path cannot be written to $home/kept; make room, or remove its refs/muster/kept: $words"
 find_current
 [ -z "$current" ] || words=$(rm -f "$path" 2>&1) || fail command_failed "The link $path cannot be removed: $words"
 # A link of ours whose release is gone shows nothing, and is ours all the same.
@@ -52,7 +44,14 @@ case $(readlink "$path" 2>/dev/null) in "$folder"/releases/*) [ -e "$path" ] || 
 rm -f "$home-link"
 
 nothing=$(git hash-object -t tree -w /dev/null)
+# tell_files FOLDER INDEX: the files in that folder, by their names in "home"; git may have quoted them.
+tell_files() (
+  GIT_WORK_TREE=$home/$1
+  export GIT_WORK_TREE
+  on_index "$2" ls-files --others | sed -e "s|^\"|\"$1/|" -e t -e "s|^|$1/|" >>"$work/left"
+)
 : >"$work/left"
+[ ! -d "$home/kept" ] || tell_files kept "$work/none"
 # empty_release NAME: every file that is as it was delivered goes, and the folders that this empties.
 empty_release() {
   index=$work/index
@@ -64,8 +63,7 @@ empty_release() {
       on_release "$1" "$index" read-tree -m -u "$nothing" || return 1
   fi
   rm -f "$index"
-  # The files that stay, by their names in the folder; git may have quoted them.
-  on_release "$1" "$index" ls-files --others | sed -e "s|^\"|\"releases/$1/|" -e t -e "s|^|releases/$1/|" >>"$work/left"
+  tell_files "releases/$1" "$index"
   rmdir "$releases/$1" 2>/dev/null || :
 }
 for each in $(ls "$metas"); do
@@ -73,13 +71,5 @@ for each in $(ls "$metas"); do
   words=$(empty_release "$each" 2>&1) || fail command_failed "The release $each in $home cannot be removed: $words"
 done
 
-left=$(json_lines 200 <"$work/left")
-count=$(wc -l <"$work/left" | tr -d ' ')
-words=$(rm -rf "$leaving" 2>&1 && mv "$home/.git" "$leaving" 2>&1) || fail command_failed "$home/.git cannot be removed: $words"
-locked=false
-unset GIT_DIR GIT_WORK_TREE
-cd /
-gone
-if [ "$count" -eq 0 ]; then state=removed; else state=kept_files; fi
-answer ",\"state\":\"$state\",\"left\":$left,\"leftCount\":$count"
+leave
 `;

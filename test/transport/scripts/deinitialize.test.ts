@@ -1,9 +1,10 @@
-import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   type CloneLab,
   failureOf,
+  gitLine,
   HOSTILE,
   INSTALLATION,
   makeCloneLab,
@@ -52,6 +53,32 @@ describe('deinitialize', () => {
     });
     expect(await readdir(join(lab.root, 'opt'))).toEqual([]);
     expect((await lab.deinitialize()).state).toBe('absent');
+  });
+
+  it('writes out, for their owner alone, changes that deployments have kept as commits', async () => {
+    const one = lab.upstream.commit({ a: '1\n', b: '1\n', 'd/c': '1\n' });
+    await lab.initialize(one);
+    // A commit made by hand that is then moved away from: the next switch keeps it.
+    await writeFile(file('d/c'), 'by hand\n');
+    gitLine(lab.path, 'commit', '-q', '-a', '-m', 'first');
+    await writeFile(file('a'), 'by hand\n');
+    gitLine(lab.path, 'commit', '-q', '-a', '-m', 'second');
+    const tip = gitLine(lab.path, 'rev-parse', 'HEAD');
+    gitLine(lab.path, 'checkout', '-q', '--detach', one);
+    const two = lab.upstream.commit({ a: '2\n', b: '2\n', 'd/c': '1\n' }, one);
+    const switched = await lab.deploy(two, one);
+    expect(gitLine(lab.path, 'for-each-ref', 'refs/muster/kept')).toContain(tip);
+    expect(switched.kept).toEqual([`refs/muster/kept/${tip}`]);
+    const folder = `.muster-kept/${tip.slice(0, 12)}`;
+    expect(await lab.deinitialize()).toEqual({
+      ok: true,
+      state: 'kept_files',
+      left: [`${folder}/a`, `${folder}/d/c`],
+      leftCount: 2,
+    });
+    expect(await readdir(lab.path)).toEqual(['.muster-kept']);
+    expect((await stat(file('.muster-kept'))).mode & 0o777).toBe(0o700);
+    expect(await readFile(file(`${folder}/d/c`), 'utf8')).toBe('by hand\n');
   });
 
   it('keeps a folder that was there before Muster', async () => {

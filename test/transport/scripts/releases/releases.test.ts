@@ -6,6 +6,7 @@ import {
   readlink,
   rename,
   rm,
+  stat,
   symlink,
   writeFile,
 } from 'node:fs/promises';
@@ -325,6 +326,50 @@ describe('deinitializing an atomic switch', () => {
     });
     expect(await around()).toEqual(['.app.muster', 'app', 'app.aside']);
     expect(await readdir(lab.home)).toEqual(['releases']);
+  });
+
+  it('writes out, for its owner alone, what pruning has kept of changes, and tells it', async () => {
+    const one = lab.upstream.commit({ a: '1\n', b: '1\n', gone: '1\n' });
+    await lab.initialize(one);
+    await writeFile(file('a'), 'by hand\n');
+    await writeFile(file('new\nline'), 'by hand\n');
+    await rm(file('gone'));
+    const two = lab.upstream.commit({ a: '2\n' }, one);
+    const three = lab.upstream.commit({ a: '3\n' }, two);
+    await lab.deploy(two, one);
+    await lab.deploy(three, two);
+    const [ref = ''] = (await lab.prune(2)).kept;
+    const folder = `kept/${ref.replace('refs/muster/kept/', '').slice(0, 12)}`;
+    expect(await lab.deinitialize()).toEqual({
+      ok: true,
+      state: 'kept_files',
+      left: [`${folder}/a`, `${folder}/new\nline`],
+      leftCount: 2,
+    });
+    expect(await readdir(lab.home)).toEqual(['kept']);
+    expect((await stat(join(lab.home, 'kept'))).mode & 0o777).toBe(0o700);
+    expect((await readdir(join(lab.home, folder))).sort()).toEqual(['a', 'new\nline']);
+    expect(await readFile(join(lab.home, folder, 'a'), 'utf8')).toBe('by hand\n');
+    expect((await lab.deinitialize()).state).toBe('absent');
+    expect(await readdir(lab.home)).toEqual(['kept']);
+  });
+
+  it('touches nothing while what pruning has kept cannot be written out', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    await writeFile(file('a'), 'by hand\n');
+    const two = lab.upstream.commit({ a: '2\n' }, one);
+    const three = lab.upstream.commit({ a: '3\n' }, two);
+    await lab.deploy(two, one);
+    await lab.deploy(three, two);
+    await lab.prune(2);
+    await writeFile(join(lab.home, 'kept'), 'in the way\n');
+    const error = await failureOf(lab.deinitialize());
+    expect(error.code).toBe('command_failed');
+    expect(error.message).toContain(`cannot be written to ${lab.home}/kept; make room`);
+    expect(await read('a')).toBe('3\n');
+    await rm(join(lab.home, 'kept'));
+    expect(await lab.deinitialize()).toMatchObject({ state: 'kept_files', leftCount: 1 });
   });
 });
 
