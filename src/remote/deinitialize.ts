@@ -36,7 +36,7 @@ export function deinitializeScript(options: DeinitializeOptions): RemoteScript {
   });
 }
 
-const TEXT = String.raw`${LEAVE_CLONE_PRELUDE}
+const TEXT = `${LEAVE_CLONE_PRELUDE}
 path=$1 home=$1 installation=$2
 require_git
 cd /

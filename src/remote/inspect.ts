@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { GIT_PRELUDE } from './git-prelude.ts';
+import { LOOK_PRELUDE } from './look-prelude.ts';
 import { checkBranch, checkServerPath } from './operands.ts';
 import { defineScript, type RemoteScript } from './script.ts';
 
@@ -68,7 +68,7 @@ export function isGitSupported(version: string | null): boolean {
   return major > 2 || (major === 2 && minor >= 20);
 }
 
-const TEXT = String.raw`${GIT_PRELUDE}
+const TEXT = String.raw`${LOOK_PRELUDE}
 root=$1
 shift
 cd /
@@ -82,15 +82,8 @@ os_value() { (
   esac
 ) 2>/dev/null; }
 
-text_or_null() { if [ -n "$1" ]; then json_text "$1"; else printf null; fi; }
-number_or_null() { case $1 in '' | *[!0-9]*) printf null ;; *) printf '%s' "$1" ;; esac; }
-
-git_version=
-! command -v git >/dev/null 2>&1 || git_version=$(command git --version | sed 's/^git version \([0-9.]*[0-9]\).*/\1/')
-
-free_kib=$(df -Pk "$root" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9]*%.*$/\1/p')
-free=
-case $free_kib in '' | *[!0-9]*) ;; *) free=$((free_kib * 1024)) ;; esac
+find_git_version
+find_free "$root"
 
 # enter_release PATH: whether the path is a link to a release, as an atomic switch leaves it; git then works on that.
 enter_release() {
@@ -159,5 +152,5 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
-answer ",\"hostname\":$(json_text "$(uname -n)"),\"os\":{\"id\":$(json_text "$(os_value id)"),\"version\":$(json_text "$(os_value version)"),\"name\":$(json_text "$(os_value name)")},\"gitVersion\":$(text_or_null "$git_version"),\"freeDiskBytes\":$(number_or_null "$free"),\"clones\":[$clones]"
+answer ",\"hostname\":$(json_text "$(uname -n)"),\"os\":{\"id\":$(json_text "$(os_value id)"),\"version\":$(json_text "$(os_value version)"),\"name\":$(json_text "$(os_value name)")},\"gitVersion\":$(text_or_null "$git_version"),\"freeDiskBytes\":$(number_or_null "$free_bytes"),\"clones\":[$clones]"
 `;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { GIT_PRELUDE } from './git-prelude.ts';
+import { LOOK_PRELUDE } from './look-prelude.ts';
 import { checkServerPath } from './operands.ts';
 import { defineScript, type RemoteScript } from './script.ts';
 
@@ -46,18 +46,15 @@ export function preflightScript(clones: readonly PreflightClone[]): RemoteScript
   });
 }
 
-const TEXT = String.raw`${GIT_PRELUDE}
-git_version=null
-! command -v git >/dev/null 2>&1 ||
-  git_version=$(json_text "$(command git --version | sed 's/^git version \([0-9.]*[0-9]\).*/\1/')")
+const TEXT = String.raw`${LOOK_PRELUDE}
+find_git_version
 
 clones= glue=
 while [ $# -gt 0 ]; do
   home=$1 installation=$2 needed_kib=$3
   shift 3
-  state=ready holder=null free=null
-  free_kib=$(df -Pk "$home" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9]*%.*$/\1/p')
-  case $free_kib in '' | *[!0-9]*) free_kib= ;; *) free=$((free_kib * 1024)) ;; esac
+  state=ready holder=null
+  find_free "$home"
   owner=$(cat "$home/.git/muster.lock/owner" 2>/dev/null)
   if [ -n "$owner" ]; then
     IFS=' ' read -r owner_fence owner_pid owner_start owner_name <<OWNER
@@ -67,7 +64,7 @@ OWNER
       state=locked holder=$(json_text "$owner_name")
     fi
   fi
-  if [ "$git_version" != null ]; then
+  if [ -n "$git_version" ]; then
     if [ ! -d "$home/.git" ] || [ "$(clone_value "$home" muster.installation)" != "$installation" ]; then
       state=missing
     elif [ ! -w "$home" ] || [ ! -w "$home/.git" ] || [ ! -w "$home/.git/objects" ]; then
@@ -76,8 +73,8 @@ OWNER
       state=no_space
     fi
   fi
-  clones=$clones$glue"{\"state\":\"$state\",\"freeBytes\":$free,\"holder\":$holder}"
+  clones=$clones$glue"{\"state\":\"$state\",\"freeBytes\":$(number_or_null "$free_bytes"),\"holder\":$holder}"
   glue=,
 done
-answer ",\"gitVersion\":$git_version,\"clones\":[$clones]"
+answer ",\"gitVersion\":$(text_or_null "$git_version"),\"clones\":[$clones]"
 `;
