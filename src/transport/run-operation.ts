@@ -2,12 +2,10 @@ import type { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
 import { failureAnswerSchema, type RemoteScript } from '../remote/script.ts';
 import type { Connection, RunOptions, RunResult } from './connection.ts';
-import { cutText, type TextPiece } from './text-pieces.ts';
+import { holdBackAnswer } from './hold-back-answer.ts';
 
 /** How much of what a server said goes into an error. */
 const WORDS_CHARACTERS = 2000;
-/** A line that may be the answer is held back from `onOutput`, but no more than this of it. */
-const MAX_ANSWER_BYTES = 1_048_576;
 
 /** A piece of what a script says beside its answer. */
 export interface OperationOutput {
@@ -93,36 +91,4 @@ function parseJson(line: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-const LINE_END = 0x0a;
-const BRACE = 0x7b;
-
-/** Passes output on, save a last line that looks like an answer and the line end that states put before it. */
-function holdBackAnswer(onText: (piece: TextPiece) => void): {
-  push(bytes: Buffer): void;
-  end(): void;
-} {
-  let held: Buffer = Buffer.alloc(0);
-  const pass = (end: number): void => {
-    for (const piece of cutText(held.subarray(0, end))) {
-      onText(piece);
-      held = held.subarray(piece.bytes);
-    }
-  };
-  return {
-    push: (bytes) => {
-      held = Buffer.concat([held, bytes]);
-      const start = held.length < 2 ? 0 : Math.max(0, held.lastIndexOf(LINE_END, -2));
-      const first = held[start] === LINE_END ? start + 1 : start;
-      const mayBeAnswer = first >= held.length || held[first] === BRACE;
-      pass(mayBeAnswer && held.length - start < MAX_ANSWER_BYTES ? start : held.length);
-    },
-    end: () => {
-      if (/^\n?\{"ok":.*\}\n?$/s.test(held.toString('utf8'))) return;
-      pass(held.length);
-      // What is left is part of a character that never came.
-      if (held.length > 0) onText({ text: held.toString('utf8'), bytes: held.length });
-    },
-  };
 }
