@@ -2,8 +2,19 @@ import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { mustRun, say } from './run.mjs';
 
-/** The programs that tell whether a Debian package is there. */
-const PROGRAMS = { 'openssh-server': 'sshd', 'redis-server': 'redis-server', sudo: 'sudo' };
+/** The programs, or files, that tell whether a Debian package is there. */
+const PROGRAMS = {
+  ansible: 'ansible-playbook',
+  'ansible-mitogen':
+    '/usr/lib/python3/dist-packages/ansible_mitogen/plugins/strategy/mitogen_linear.py',
+  capistrano: 'cap',
+  'openssh-server': 'sshd',
+  'redis-server': 'redis-server',
+  rsync: 'rsync',
+  sudo: 'sudo',
+  unzip: 'unzip',
+  zip: 'zip',
+};
 
 const POLICY = '/usr/sbin/policy-rc.d';
 
@@ -49,8 +60,11 @@ async function withoutStartingServices(work) {
   }
 }
 
-/** @param {string} name */
+/** @param {string} name of a program, or the path of a file */
 function hasProgram(name) {
+  if (name.startsWith('/')) {
+    return existsSync(name);
+  }
   const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/usr/local/sbin'];
   return folders.some((folder) => {
     try {

@@ -6,6 +6,7 @@ import pg from 'pg';
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { type ApiClient, createApiClient } from '../support/api-client.ts';
 import { packTarGz } from '../support/archive.ts';
+import { embeddedDatabaseUrl } from '../support/embedded-database.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { makeTemporaryDirectory } from '../support/temporary-directory.ts';
 import { createGate, type Gate } from './gate.ts';
@@ -157,7 +158,7 @@ async function build(
 
   const databaseUrl = async (): Promise<string> => {
     if (backends !== null) return backends.databaseUrl;
-    return await embeddedUrl(dataDirectory, output);
+    return await embeddedDatabaseUrl(dataDirectory, output);
   };
   const askOnce: Lab['sql'] = async (text, values = []) => {
     const client = new pg.Client({ connectionString: await databaseUrl() });
@@ -418,13 +419,6 @@ async function startBackends(
     redisPort: Number(new URL(redis.url).port),
     redis,
   };
-}
-
-/** Of the PostgreSQL that a Muster in embedded mode has brought; another port after each start. */
-async function embeddedUrl(dataDirectory: string, output: string): Promise<string> {
-  const password = (await readFile(join(dataDirectory, 'postgres', 'password'), 'utf8')).trim();
-  const port = [...output.matchAll(/PostgreSQL runs on 127\.0\.0\.1:(\d+)/g)].at(-1)?.[1] ?? '';
-  return `postgresql://muster:${password}@127.0.0.1:${port}/muster`;
 }
 
 /** Ends the postmaster, the parent of whoever answers. */

@@ -1,0 +1,73 @@
+import { readFile } from 'node:fs/promises';
+import type { Bench } from '../bench.ts';
+import { readBatchMs } from '../muster/breakdown.ts';
+import { openConnections } from '../open-connections.ts';
+import type { Row } from '../row.ts';
+import { table } from '../row.ts';
+import type { Site } from '../site.ts';
+import { medianRatio, summary } from '../statistics.ts';
+import { usualSite } from './sites.ts';
+
+const BACK = 'git reset -q --hard HEAD~1';
+const FORTH = 'git reset -q --hard ORIG_HEAD';
+
+/** Row 3: how long servers of one batch have different builds. */
+export const BETWEEN_BUILDS: Row = {
+  number: 3,
+  work: 'time in which a batch is between builds, from its first switch to its last',
+  needsPeers: false,
+  run: async (bench) => {
+    const site = await usualSite(bench);
+    const { switches, resets } = await measure(bench, site);
+    return {
+      figures: [
+        {
+          name: 'time by that of git reset --hard alone',
+          value: medianRatio(switches, resets),
+          unit: '×',
+          goal: { atMost: 1.3 },
+        },
+      ],
+      tables: [
+        table(
+          'Milliseconds, median (least – greatest)',
+          ['what', 'milliseconds'],
+          [
+            ['batch, from its `started_at` to its `finished_at`', summary(switches, 0)],
+            ['git reset --hard, the same files in the same clones', summary(resets, 0)],
+          ],
+        ),
+      ],
+      notes: [
+        'The batch’s time holds what Muster writes down of each step. `git reset --hard` goes to all servers at once by SSH connections that are open, and ends with the last answer.',
+      ],
+    };
+  },
+};
+
+async function measure(
+  bench: Bench,
+  site: Site,
+): Promise<{ switches: readonly number[]; resets: readonly number[] }> {
+  const { us, muster } = site;
+  const [way] = us.updates;
+  if (way === undefined) throw new Error('Muster has no way to update.');
+  await site.begin(us);
+  const connections = await openConnections(site.fleet.servers, await readFile(site.peerKey));
+  const switches: number[] = [];
+  const resets: number[] = [];
+  try {
+    for (let i = 0; i < bench.options.repetitions; i += 1) {
+      await site.update(us, way);
+      switches.push(await readBatchMs(muster, us.deployments.at(-1) ?? ''));
+      // The very same change once more: back, which is not measured, and forth.
+      await connections.runOnAll(`cd ${us.path()} && ${BACK}`);
+      const start = performance.now();
+      await connections.runOnAll(`cd ${us.path()} && ${FORTH}`);
+      resets.push(performance.now() - start);
+    }
+  } finally {
+    connections.close();
+  }
+  return { switches, resets };
+}
