@@ -15,8 +15,8 @@ unlock() {
 }
 # Whatever a script makes for itself in a clone lies in "work", which the next run empties if this one is killed.
 clean_up() {
-  [ "$locked" = false ] || rm -rf "$work"
-  unlock
+  [ "$locked" = false ] || rm -rf "$work" "$GIT_DIR/muster.lock"
+  locked=false
 }
 
 # take_lock FENCE HOLDER
@@ -52,17 +52,17 @@ OWNER
   done
   locked=true
   work=$GIT_DIR/muster-work
-  echo "$1 $$ $(identify $$) $2" >"$lock/owner" && rm -rf "$work" && mkdir "$work" || fail command_failed "$lock cannot be written; check the disk."
+  echo "$1 $$ $(identify $$) $2" >"$lock/owner" && { [ ! -e "$work" ] || rm -rf "$work"; } && mkdir "$work" || fail command_failed "$lock cannot be written; check the disk."
 }
 
 # pass_fence FENCE
 pass_fence() {
-  last=$(cat "$GIT_DIR/muster-fence" 2>/dev/null)
-  [ -n "$last" ] || last=0
-  [ "$1" -ge "$last" ] ||
+  read_line "$GIT_DIR/muster-fence"
+  [ -n "$line" ] || line=0
+  [ "$1" -ge "$line" ] ||
     fail fenced_off "A later deployment has been at $GIT_WORK_TREE already; this one ($1) may not go on." \
-      "{\"fence\":$1,\"last\":$last}"
-  [ "$1" -eq "$last" ] || {
+      "{\"fence\":$1,\"last\":$line}"
+  [ "$1" -eq "$line" ] || {
     echo "$1" >"$work/fence" && mv -f "$work/fence" "$GIT_DIR/muster-fence"
   } || fail command_failed "$GIT_DIR/muster-fence cannot be written; check the disk." '{}' true
 }

@@ -45,7 +45,7 @@ write_kept() {
 # leave: the repository goes, and the answer tells of the files that stay, whose names are the lines of work/left.
 leave() {
   left=$(json_lines 200 <"$work/left")
-  count=$(wc -l <"$work/left" | tr -d ' ')
+  count=$(count_lines <"$work/left")
   words=$(rm -rf "$leaving" 2>&1 && mv "$home/.git" "$leaving" 2>&1) ||
     fail command_failed "$home/.git cannot be removed: $words"
   locked=false

@@ -40,6 +40,15 @@ json_lines() {
   printf ']'
 }
 
+# read_line FILE: "line" is its first one, or nothing.
+read_line() {
+  line=
+  { IFS= read -r line <"$1"; } 2>/dev/null || :
+}
+
+# count_lines: how many standard input has; some wc pad the number.
+count_lines() { echo $(wc -l); }
+
 # answer MEMBERS: the end of a script that did its work; MEMBERS is empty or begins with a comma.
 answer() {
   printf '{"ok":true%s}\n' "$1" >&3
@@ -58,7 +67,7 @@ fail() {
 
 # identify PID: what tells this process from a later one of the same number; nothing if it is gone or a zombie.
 identify() {
-  sed -n 's/.*) [^ZX] //p' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 19
+  sed -n 's/.*) [^ZX] \([^ ]* \)\{18\}\([^ ]*\).*/\2/p' "/proc/$1/stat" 2>/dev/null
 }
 
 # signal_group NAME PID: to that process group, or where there is none, to the process. In the one form that dash, bash

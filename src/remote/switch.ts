@@ -164,7 +164,7 @@ finish() {
   if [ -z "$(clone_value "$path" "branch.$branch.remote")" ]; then
     git config "branch.$branch.remote" origin && git config "branch.$branch.merge" "refs/heads/$branch"
   fi
-  changed=$(git diff-tree -r --name-only "$from" "$2" | wc -l | tr -d ' ')
+  changed=$(git diff-tree -r --name-only "$from" "$2" | count_lines)
   local_json=null
   [ "$3" = "$from" ] || local_json="\"$3\""
   kept_json=$(printf '%s\n' "$kept" | sed '/^$/d' | json_lines 100)

@@ -15,12 +15,6 @@ enter_releases() {
   releases=$home/releases metas=$GIT_DIR/muster-releases
 }
 
-# read_line FILE: its first line, or nothing.
-read_line() {
-  line=
-  { IFS= read -r line <"$1"; } 2>/dev/null || :
-}
-
 # on_release NAME INDEX ARGUMENTS…: git with that release as its work tree.
 on_release() (
   GIT_WORK_TREE=$releases/$1 GIT_INDEX_FILE=$2
@@ -42,12 +36,12 @@ copy_index() {
 }
 
 # find_current: "current" is the release that the path shows, however the link is written; empty if it shows nothing.
-# "foreign" is true if something is there that is none of ours.
+# "foreign" is true if something is there that is none of ours, "names" are those of all releases.
 find_current() {
-  current= foreign=false
+  current= foreign=false names=$(ls "$metas")
   if [ -L "$path" ]; then
     foreign=true
-    for name in $(ls "$metas"); do
+    for name in $names; do
       [ "$path" -ef "$releases/$name" ] || continue
       current=$name foreign=false
       break
@@ -57,10 +51,10 @@ find_current() {
   fi
 }
 
-# find_release TREE: "release" is an intact one with those files, the present one if it is.
+# find_release TREE: "release" is an intact one with those files, the present one if it is. After find_current.
 find_release() {
   release=
-  for name in $current $(ls "$metas"); do
+  for name in $current $names; do
     read_line "$metas/$name/tree"
     [ "$line" = "$1" ] && is_intact "$name" || continue
     release=$name
@@ -118,8 +112,14 @@ rename_over() {
 # show NAME: the path as a link to that release. Whoever opens the path meets the old one or the new one, never nothing.
 show() {
   [ -L "$path" ] || [ ! -e "$path" ] || return 1
-  rm -f "$home-link" && ln -s "$folder/releases/$1" "$home-link" && rename_over "$home-link" "$path" &&
-    [ "$(readlink "$path")" = "$folder/releases/$1" ]
+  [ ! -L "$home-link" ] || rm -f "$home-link"
+  ln -s "$folder/releases/$1" "$home-link" && rename_over "$home-link" "$path" && [ "$path" -ef "$home/releases/$1" ]
+}
+
+# note_commit NAME COMMIT: which commit that release was last brought by.
+note_commit() {
+  read_line "$metas/$1/commit"
+  [ "$line" = "$2" ] || { echo "$2" >"$work/commit" && mv -f "$work/commit" "$metas/$1/commit"; }
 }
 
 # note_shown COMMIT BRANCH: which commit is there now.
@@ -127,10 +127,18 @@ note_shown() {
   printf 'update refs/muster/deployed %s\nupdate refs/heads/%s %s\n' "$1" "$2" "$1" | git update-ref --stdin
 }
 
+# read_history: "history" are the releases in the order in which they were shown, "last" is the last one.
+read_history() {
+  history= last=
+  [ ! -f "$GIT_DIR/muster-history" ] ||
+    while read -r line; do history="$history $line" last=$line; done <"$GIT_DIR/muster-history"
+}
+
 # write_history NAMES…: the one who is last is shown. Others stay before them, in their order.
 write_history() {
+  read_history
   {
-    for name in $(cat "$GIT_DIR/muster-history" 2>/dev/null); do
+    for name in $history; do
       known=false
       for given in "$@"; do [ "$given" != "$name" ] || known=true; done
       [ "$known" = true ] || [ ! -d "$metas/$name" ] || echo "$name"
@@ -138,6 +146,4 @@ write_history() {
     for name in "$@"; do [ -z "$name" ] || echo "$name"; done
   } >"$work/history" && mv -f "$work/history" "$GIT_DIR/muster-history"
 }
-
-last_shown() { sed -n '$p' "$GIT_DIR/muster-history" 2>/dev/null; }
 `;

@@ -76,18 +76,18 @@ refs/muster/kept/$saved"
 }
 
 # Oldest first: what was never shown, then what was, in its order.
-shown=$(cat "$GIT_DIR/muster-history" 2>/dev/null)
+read_history
 # The last two, also where the path was moved to another release by hand.
-last_two=" $(printf '%s\n' "$shown" | tail -n 2 | tr '\n' ' ') "
+last_two=" $(printf '%s\n' $history | tail -n 2 | tr '\n' ' ') "
 never_shown() {
   for name in $(ls "$metas"); do
-    for other in $shown; do [ "$other" != "$name" ] || continue 2; done
+    for other in $history; do [ "$other" != "$name" ] || continue 2; done
     echo "$name"
   done
 }
 surplus=$(($(ls "$metas" | wc -l) - keep))
 removed= stuck=
-for each in $(never_shown) $shown; do
+for each in $(never_shown) $history; do
   [ "$surplus" -gt 0 ] || break
   case $last_two in *" $each "*) continue ;; esac
   [ "$each" != "$current" ] && [ -f "$metas/$each/tree" ] || continue

@@ -67,7 +67,7 @@ if [ "$foreign" = true ] || [ "$current" != "$previous" ]; then
   state=reverted
 fi
 [ "$(git rev-parse -q --verify refs/muster/deployed)" = "$deployed" ] || state=reverted
-echo "$from" >"$work/commit" && mv -f "$work/commit" "$metas/$previous/commit" &&
+note_commit "$previous" "$from" &&
   words=$(note_shown "$deployed" "$branch" 2>&1) && write_history "$previous" ||
   fail command_failed "The deployed commit cannot be noted: $words" '{}' true
 clean_up

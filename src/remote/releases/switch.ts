@@ -49,7 +49,8 @@ tree=$(git rev-parse -q --verify "$target^{tree}") && find_release "$tree" ||
   fail clone_damaged "No release of commit $target is ready in $home; it must be made before the switch." "{\"target\":\"$target\"}" true
 
 # The one before: what the path shows, or, where a run was killed after the rename, what it showed until then.
-previous=$current last=$(last_shown)
+previous=$current
+read_history
 if [ -z "$previous" ] || [ "$previous" = "$release" ]; then
   previous=$last
 fi
@@ -82,7 +83,7 @@ else
   [ "$current" = "$release" ] || show "$release" ||
     fail command_failed "The link $path cannot be replaced; check the permissions of its folder." '{}' true
   # The history last: until it is written, the next run knows what was shown before.
-  echo "$target" >"$work/commit" && mv -f "$work/commit" "$metas/$release/commit" &&
+  note_commit "$release" "$target" &&
     words=$(note_shown "$target" "$branch" 2>&1) && write_history "$previous" "$release" ||
     fail command_failed "The deployed commit cannot be noted: $words" '{}' true
 fi
@@ -93,8 +94,8 @@ if [ -n "$previous" ]; then
   [ "$previous" = "$release" ] || is_intact "$previous" ||
     modified=$(on_release "$previous" "$work/index" diff-files --name-only 2>/dev/null | json_lines 200)
 fi
-changed=$(git diff-tree -r --name-only "$from" "$target" | wc -l | tr -d ' ')
-count=$(ls "$metas" | wc -l | tr -d ' ')
+changed=$(git diff-tree -r --name-only "$from" "$target" | count_lines)
+set -- $names
 clean_up
-answer ",\"state\":\"$state\",\"from\":\"$from\",\"head\":\"$target\",\"localCommit\":null,\"changedFiles\":$changed,\"kept\":[],\"release\":{\"name\":\"$release\",\"previous\":$previous_json,\"modified\":$modified,\"count\":$count}"
+answer ",\"state\":\"$state\",\"from\":\"$from\",\"head\":\"$target\",\"localCommit\":null,\"changedFiles\":$changed,\"kept\":[],\"release\":{\"name\":\"$release\",\"previous\":$previous_json,\"modified\":$modified,\"count\":$#}"
 `;
