@@ -2,7 +2,7 @@ import { DEPLOYMENT_STATUSES } from './deployment-state.ts';
 
 /**
  * The events that webhooks can hear of. `deployment.created`, `.started`, `.resumed` and `.retried` are told by what
- * led there, all other events of a deployment by the status that it has reached.
+ * led there, all other events of a deployment by the status that it has reached. Those of servers: `ServerNotice`.
  */
 export const WEBHOOK_EVENTS: readonly string[] = [
   'deployment.created',
@@ -18,6 +18,9 @@ export const WEBHOOK_EVENTS: readonly string[] = [
   'batch.failed',
   'build.stored',
   'build.failed',
+  'server.unreachable',
+  'server.reachable',
+  'server.drifted',
 ];
 
 /** What a webhook hears of unless it says otherwise: how each deployment ended. */

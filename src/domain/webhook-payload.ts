@@ -44,6 +44,8 @@ const BuildPart = z.object({
 });
 export type BuildPart = z.infer<typeof BuildPart>;
 
+const ServerPart = z.object({ name: z.string(), environment: z.string() });
+
 /**
  * A message as it is stored, and sent to webhooks of the kind `webhook`. `id` is that of the occurrence: all webhooks
  * that hear of it, and whatever is sent again, have the same one.
@@ -55,7 +57,8 @@ export const WebhookPayload = z.object({
   application: z.string().nullable(),
   deployment: DeploymentPart.optional(),
   build: BuildPart.optional(),
-  /** The data of the event, as the deployment's stream has it. */
+  server: ServerPart.optional(),
+  /** The data of the event, as the deployment's stream has it; of a server, which installations it is about. */
   data: z.record(z.string(), z.unknown()),
 });
 export type WebhookPayload = z.infer<typeof WebhookPayload>;
@@ -76,7 +79,8 @@ export function shownServers(servers: readonly string[]): {
 
 /** Where a person can look at what a message is about; null without a public URL, or if there is nothing to look at. */
 export function linkOf(payload: WebhookPayload, publicUrl: string | null): string | null {
-  const { application, deployment, build } = payload;
+  const { application, deployment, build, server } = payload;
+  if (publicUrl !== null && server !== undefined) return `${publicUrl}/server/${server.name}`;
   if (publicUrl === null || application === null) return null;
   const base = `${publicUrl}/app/${application}`;
   if (deployment !== undefined) return `${base}/deployments/${deployment.id}`;

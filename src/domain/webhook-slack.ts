@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { shortened } from './quoted.ts';
 import { linkOf, type WebhookPayload } from './webhook-payload.ts';
 
@@ -11,6 +12,9 @@ const COLORS: Readonly<Record<string, string>> = {
   waiting: 'warning',
   rolling_back: 'warning',
   rolled_back: 'warning',
+  unreachable: 'danger',
+  reachable: 'good',
+  drifted: 'warning',
 };
 
 interface Field {
@@ -52,7 +56,7 @@ export function slackMessage(payload: WebhookPayload, publicUrl: string | null):
   };
 }
 
-function headline({ event, application, deployment, build, data }: WebhookPayload): string {
+function headline({ event, application, deployment, build, server, data }: WebhookPayload): string {
   const [noun = '', outcome = ''] = event.split('.');
   const happened = outcome.replaceAll('_', ' ');
   if (deployment !== undefined) {
@@ -61,7 +65,21 @@ function headline({ event, application, deployment, build, data }: WebhookPayloa
     return escaped(`${what} ${noun === 'batch' ? happened : inWords(happened)}`);
   }
   if (build !== undefined) return escaped(`${application ?? ''}: build ${build.name} ${happened}`);
+  if (server !== undefined)
+    return escaped(`${server.name} (${server.environment}) ${found(outcome)}`);
   return 'Muster can reach this channel.';
+}
+
+/** What was found out about a server. */
+function found(outcome: string): string {
+  switch (outcome) {
+    case 'unreachable':
+      return 'cannot be reached';
+    case 'reachable':
+      return 'can be reached again';
+    default:
+      return 'is not as Muster left it';
+  }
 }
 
 /** What reads badly after "deployment of … to …". */
@@ -85,7 +103,8 @@ function placeOf({ environments, groups, servers, server_count: count }: Target)
   return count > 3 ? `${named} and ${count - 3} more servers` : named;
 }
 
-function fieldsOf({ application, deployment, build }: WebhookPayload): Field[] {
+function fieldsOf({ application, deployment, build, server, data }: WebhookPayload): Field[] {
+  const told = server === undefined ? null : ServerData.parse(data);
   const all: [title: string, value: string | null, short: boolean][] = [
     ['Application', application, true],
     ['Build', deployment?.build ?? build?.name ?? null, true],
@@ -93,12 +112,29 @@ function fieldsOf({ application, deployment, build }: WebhookPayload): Field[] {
     ['By', deployment?.username ?? null, true],
     ['Took', durationOf(deployment?.duration_in_seconds ?? null), true],
     ['Steps', deployment === undefined ? null : stepsOf(deployment.progress), true],
+    ['Gitdeploys', told === null ? null : gitdeploysOf(told), false],
     ['Reason', deployment?.reason ?? null, false],
-    ['Error', deployment?.error?.message ?? build?.error?.message ?? null, false],
+    [
+      'Error',
+      deployment?.error?.message ?? build?.error?.message ?? told?.error?.message ?? null,
+      false,
+    ],
   ];
   return all.flatMap(([title, value, short]) =>
     value === null || value === '' ? [] : [{ title, value: escaped(value), short }],
   );
+}
+
+/** What a message on a server tells, as far as people are told. */
+const ServerData = z.object({
+  gitdeploys: z.array(
+    z.object({ application: z.string(), gitdeploy: z.string(), drift: z.string() }),
+  ),
+  error: z.object({ message: z.string() }).nullish(),
+});
+
+function gitdeploysOf({ gitdeploys }: z.infer<typeof ServerData>): string {
+  return gitdeploys.map((one) => `${one.application} ${one.gitdeploy}: ${one.drift}`).join(', ');
 }
 
 function stepsOf({ total, done, failed }: { total: number; done: number; failed: number }): string {

@@ -1,5 +1,5 @@
 import type { Drift } from '../domain/census.ts';
-import { AppError } from '../domain/errors.ts';
+import { AppError, toErrorBody } from '../domain/errors.ts';
 import { type Judgement, judgeClone } from '../domain/observation.ts';
 import {
   type InspectAnswer,
@@ -17,6 +17,7 @@ import {
   recordObservation,
   recordUnseen,
 } from '../store/observations.ts';
+import { type DriftChange, recordServerNotices } from '../store/server-notices.ts';
 import type { ServerRow } from '../store/servers.ts';
 import type { Connection } from '../transport/connection.ts';
 import { runOperation } from '../transport/run-operation.ts';
@@ -66,20 +67,22 @@ export async function observeClones(
     const rows = await listObserved(db, server.id);
     const free = rows.filter((row) => !row.isBusy);
     const { answer, seen } = await inspect(connection, free, signal);
-    const clones: ClonesSeen[] = [];
-    for (const row of rows) {
-      const clone = seen.get(row.id);
-      const drift =
-        clone === undefined ? 'busy' : await record(dependencies, row, { clone, answer });
-      const { application, gitdeploy, path } = row;
-      clones.push({ application, gitdeploy, path, drift });
-    }
+    const drifts = await record(dependencies, server, { rows: free, seen, answer });
+    const clones = rows.map(({ id, application, gitdeploy, path }) => {
+      const drift: ClonesSeen['drift'] = drifts.get(id) ?? 'busy';
+      return { application, gitdeploy, path, drift };
+    });
     await catchUpServer(dependencies, server.id);
     return { connection, pinned, answer, clones };
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof AppError && error.code !== 'service_unavailable') {
-      await recordUnseen(db, server.id, isUnreachable(error) ? 'unreachable' : 'unknown');
+      const body = toErrorBody(error);
+      await dependencies.database.transaction(async (tx) => {
+        const drift = isUnreachable(error) ? 'unreachable' : 'unknown';
+        const changes = await recordUnseen(tx, server.id, drift);
+        await recordServerNotices(tx, server.id, { changes, byLook: true, error: body });
+      });
     }
     throw error;
   }
@@ -113,18 +116,42 @@ async function inspect(
   }
 }
 
-/** Writes down what is there now. @returns how it stands, or `busy` if somebody has come to work on it */
+/**
+ * Writes down what is there now, and what webhooks are to hear of it.
+ * @returns how each stands, by its id, without those that somebody has come to work on
+ */
 async function record(
-  { database: { db } }: JobDependencies,
-  row: ObservedRow,
-  { clone, answer }: { clone: SeenClone; answer: InspectAnswer },
-): Promise<Drift | 'busy'> {
-  const seen =
-    answer.gitVersion === null
-      ? asBefore(row, 'unknown')
-      : await toObservation(db, row, judgeClone({ installationId: row.id, ...row }, clone));
-  const recorded = await recordObservation(db, row, seen);
-  return recorded ? seen.drift : 'busy';
+  { database }: JobDependencies,
+  server: ServerRow,
+  found: {
+    readonly rows: readonly ObservedRow[];
+    readonly seen: ReadonlyMap<string, SeenClone>;
+    readonly answer: InspectAnswer;
+  },
+): Promise<ReadonlyMap<string, Drift>> {
+  const observations: { row: ObservedRow; seen: Observation }[] = [];
+  for (const row of found.rows) {
+    const clone = found.seen.get(row.id);
+    if (clone === undefined) continue;
+    const seen =
+      found.answer.gitVersion === null
+        ? asBefore(row, 'unknown')
+        : await toObservation(
+            database.db,
+            row,
+            judgeClone({ installationId: row.id, ...row }, clone),
+          );
+    observations.push({ row, seen });
+  }
+  return database.transaction(async (tx) => {
+    const changes: DriftChange[] = [];
+    for (const { row, seen } of observations) {
+      const change = await recordObservation(tx, row, seen);
+      if (change !== null) changes.push(change);
+    }
+    await recordServerNotices(tx, server.id, { changes, byLook: true });
+    return new Map(changes.map(({ id, drift }) => [id, drift]));
+  });
 }
 
 function asBefore(row: ObservedRow, drift: Drift): Observation {

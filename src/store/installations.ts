@@ -1,6 +1,7 @@
 import type { Db } from './database.ts';
 import type { Drift, Installation } from './generated/client.ts';
 import { IS_BEHIND } from './missed.ts';
+import { recordServerNotices } from './server-notices.ts';
 
 export type InstallationRow = Installation;
 
@@ -150,9 +151,9 @@ export async function insertInstallation(db: Db, installation: NewInstallation):
   });
 }
 
-/** Records what a switch has left on a server. */
+/** Records what a switch has left on a server. Webhooks hear if that could not be reached before. */
 export async function recordDeployed(
-  db: Db,
+  tx: Db,
   id: string,
   state: {
     buildId: string | null;
@@ -162,22 +163,36 @@ export async function recordDeployed(
     isModified: boolean;
   },
 ): Promise<void> {
-  const now = new Date();
-  await db.installation.updateMany({
+  const drift = state.isModified ? 'modified' : 'none';
+  // In one statement: there are as many as there are servers.
+  const [before] = await tx.$queryRaw<{ serverId: string; was: Drift }[]>`
+    with before as (select id, drift from installations where id = ${id}::uuid for update)
+    update installations i
+       set deployed_build_id = ${state.buildId}::uuid, deployed_commit = ${state.commit}, head_commit = ${state.head},
+           deployed_at = now(), deployment_id = ${state.deploymentId}::uuid, drift = ${drift}::drift, observed_at = now(),
+           missed_build_id = null, missed_deployment_id = null, missed_at = null
+      from before where i.id = before.id
+    returning i.server_id::text as "serverId", before.drift::text as was`;
+  if (before === undefined) return;
+  const { serverId, was } = before;
+  await recordServerNotices(tx, serverId, { changes: [{ id, was, drift }], byLook: false });
+}
+
+/** Changes an installation's row, and has webhooks hear whether its server has come or gone by that. */
+async function tellingReach(
+  tx: Db,
+  id: string,
+  drift: Drift,
+  change: () => Promise<unknown>,
+): Promise<void> {
+  const before = await tx.installation.findUnique({
     where: { id },
-    data: {
-      deployedBuildId: state.buildId,
-      deployedCommit: state.commit,
-      headCommit: state.head,
-      deployedAt: now,
-      deploymentId: state.deploymentId,
-      drift: state.isModified ? 'modified' : 'none',
-      observedAt: now,
-      missedBuildId: null,
-      missedDeploymentId: null,
-      missedAt: null,
-    },
+    select: { serverId: true, drift: true },
   });
+  await change();
+  if (before === null) return;
+  const changes = [{ id, was: before.drift, drift }];
+  await recordServerNotices(tx, before.serverId, { changes, byLook: false });
 }
 
 /** Puts an installation's row back to what it said when it was read, because the switch was taken back. */
@@ -185,6 +200,8 @@ export async function restoreInstallation(db: Db, before: InstallationRow): Prom
   const { id, deployedBuildId, deployedCommit, headCommit, deployedAt, deploymentId, drift } =
     before;
   const { missedBuildId, missedDeploymentId, missedAt } = before;
+  // It was reached meanwhile, or nothing could have been taken back.
+  const present = drift === 'unreachable' ? 'unknown' : drift;
   await db.installation.updateMany({
     where: { id },
     data: {
@@ -193,7 +210,7 @@ export async function restoreInstallation(db: Db, before: InstallationRow): Prom
       headCommit,
       deployedAt,
       deploymentId,
-      drift,
+      drift: present,
       observedAt: new Date(),
       missedBuildId,
       missedDeploymentId,
@@ -211,26 +228,30 @@ export async function deleteInstallation(db: Db, id: string): Promise<void> {
  * one that was moved stays so.
  */
 export async function markDrift(
-  db: Db,
+  tx: Db,
   id: string,
   drift: 'modified' | 'unreachable',
 ): Promise<void> {
-  await db.installation.updateMany({ where: { id }, data: { observedAt: new Date() } });
+  await tx.installation.updateMany({ where: { id }, data: { observedAt: new Date() } });
   const unless = drift === 'modified' ? { drift: { not: 'moved' as const } } : {};
-  await db.installation.updateMany({ where: { id, ...unless }, data: { drift } });
+  await tellingReach(tx, id, drift, () =>
+    tx.installation.updateMany({ where: { id, ...unless }, data: { drift } }),
+  );
 }
 
 /** Notes that there is no clone any more. */
-export async function markMissing(db: Db, id: string): Promise<void> {
-  await db.installation.updateMany({
-    where: { id },
-    data: {
-      drift: 'moved',
-      headCommit: NO_HEAD,
-      deployedBuildId: null,
-      deploymentId: null,
-      deployedAt: null,
-      observedAt: new Date(),
-    },
-  });
+export async function markMissing(tx: Db, id: string): Promise<void> {
+  await tellingReach(tx, id, 'moved', () =>
+    tx.installation.updateMany({
+      where: { id },
+      data: {
+        drift: 'moved',
+        headCommit: NO_HEAD,
+        deployedBuildId: null,
+        deploymentId: null,
+        deployedAt: null,
+        observedAt: new Date(),
+      },
+    }),
+  );
 }

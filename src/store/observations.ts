@@ -1,6 +1,7 @@
 import type { Drift } from '../domain/census.ts';
 import type { Db } from './database.ts';
 import { NO_HEAD } from './installations.ts';
+import type { DriftChange } from './server-notices.ts';
 
 /** An installation with what is needed to look at it and to judge what is seen. */
 export interface ObservedRow {
@@ -107,39 +108,49 @@ export interface Observation {
 /**
  * Records what was seen, unless somebody has worked on the installation since its row was read: what was seen may
  * then be of a moment in between. `deployed_at` changes only if HEAD is another one than when it was looked at last.
- * @returns whether it was recorded
+ * @returns what that changes; null if it was not recorded
  */
 export async function recordObservation(
-  db: Db,
+  tx: Db,
   row: ObservedRow,
   seen: Observation,
-): Promise<boolean> {
+): Promise<DriftChange | null> {
   const head = seen.head ?? NO_HEAD;
-  const count = await db.$executeRaw`
+  const [before] = await tx.$queryRaw<{ drift: Drift }[]>`
+    with before as (select id, drift from installations where id = ${row.id}::uuid for update)
     update installations i
        set drift = ${seen.drift}::drift, observed_at = now(), head_commit = ${head}, deployed_commit = ${seen.commit},
            deployed_build_id = ${seen.buildId}::uuid, deployment_id = ${seen.deploymentId}::uuid,
            deployed_at = case when ${head} = ${NO_HEAD} then null
                               when head_commit = ${head} then deployed_at else now() end
-      from gitdeploys g
-     where i.id = ${row.id}::uuid and g.id = i.gitdeploy_id
+      from before, gitdeploys g
+     where i.id = before.id and g.id = i.gitdeploy_id
        and i.head_commit = ${row.headCommit} and i.deployed_commit = ${row.deployedCommit}
        and not exists (
              select 1 from leases l where l.key = i.server_id::text || ':' || g.path
-                and (l.expires_at >= now() or l.fence is distinct from ${row.fence}::bigint))`;
-  return count === 1;
+                and (l.expires_at >= now() or l.fence is distinct from ${row.fence}::bigint))
+    returning before.drift::text as drift`;
+  return before === undefined ? null : { id: row.id, was: before.drift, drift: seen.drift };
 }
 
-/** Records that a server's installations could not be looked at, save those that somebody works on. */
-export async function recordUnseen(
-  db: Db,
+/**
+ * Records that a server's installations could not be looked at, save those that somebody works on.
+ * @returns what that changes
+ */
+export function recordUnseen(
+  tx: Db,
   serverId: string,
   drift: 'unreachable' | 'unknown',
-): Promise<void> {
-  await db.$executeRaw`
+): Promise<DriftChange[]> {
+  // By path, as those are who have seen them: who locks in one order never waits in a circle.
+  return tx.$queryRaw`
+    with before as (
+      select i.id, i.drift from installations i join gitdeploys g on g.id = i.gitdeploy_id
+       where i.server_id = ${serverId}::uuid
+         and not exists (select 1 from leases l
+                          where l.key = i.server_id::text || ':' || g.path and l.expires_at >= now())
+       order by g.path collate "C" for update of i)
     update installations i set drift = ${drift}::drift, observed_at = now()
-      from gitdeploys g
-     where i.server_id = ${serverId}::uuid and g.id = i.gitdeploy_id
-       and not exists (select 1 from leases l
-                        where l.key = i.server_id::text || ':' || g.path and l.expires_at >= now())`;
+      from before where i.id = before.id
+    returning i.id::text as id, before.drift::text as was, i.drift::text as drift`;
 }

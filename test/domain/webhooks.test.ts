@@ -143,6 +143,35 @@ describe('a message', () => {
     expect(linkOf({ ...PAYLOAD, application: null }, base)).toBeNull();
   });
 
+  it('on a server leads to the server, and says to people what is the matter', () => {
+    const server = { name: 'web01', environment: 'production' };
+    const gitdeploys = [
+      { application: 'shop', gitdeploy: 'Web', path: '/opt/web', drift: 'moved' },
+    ];
+    const message = (event: string, error?: object): WebhookPayload => {
+      const { id, time } = PAYLOAD;
+      return { id, event, time, application: null, server, data: { gitdeploys, error } };
+    };
+    const base = 'https://muster.example.com';
+    expect(linkOf(message('server.drifted'), base)).toBe(`${base}/server/web01`);
+    expect(slackMessage(message('server.drifted'), null)).toMatchObject({
+      text: 'web01 (production) is not as Muster left it',
+      attachments: [
+        { color: 'warning', fields: [{ title: 'Gitdeploys', value: 'shop Web: moved' }] },
+      ],
+    });
+    const error = { code: 'server_unreachable', message: 'It does not answer.' };
+    expect(slackMessage(message('server.unreachable', error), null)).toMatchObject({
+      text: 'web01 (production) cannot be reached',
+      attachments: [
+        { color: 'danger', fields: [{ title: 'Gitdeploys' }, { value: 'It does not answer.' }] },
+      ],
+    });
+    expect(slackMessage(message('server.reachable'), null).text).toBe(
+      'web01 (production) can be reached again',
+    );
+  });
+
   it('names a hundred servers at most, and of errors what a person can read', () => {
     const servers = Array.from({ length: 101 }, (_, n) => `s${n}`);
     expect(shownServers(servers)).toEqual({ servers: servers.slice(0, 100), server_count: 101 });
