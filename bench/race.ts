@@ -67,7 +67,7 @@ function fastest(race: Race, name: string): readonly number[] | null {
   return ways.sort((a, b) => median(a) - median(b))[0] ?? null;
 }
 
-/** Muster's time by that of each peer. */
+/** Muster's time by that of each peer's fastest way; the note has the others. */
 export function ratioFigures(
   race: Race,
   us: string,
@@ -81,9 +81,16 @@ export function ratioFigures(
       value: ours === null || theirs === null ? null : medianRatio(ours, theirs),
       unit: '×',
       goal: { atMost },
-      ...(theirs === null ? { note: `${peer} was not measured` } : {}),
+      note: theirs === null ? `${peer} was not measured` : describeWays(race, peer, ours ?? []),
     };
   });
+}
+
+function describeWays(race: Race, peer: string, ours: readonly number[]): string {
+  const ways = [...(race.times.get(peer) ?? [])].map(
+    ([way, times]) => `${way}: ${medianRatio(ours, times).toPrecision(3)}`,
+  );
+  return ways.join(', ');
 }
 
 /** Muster's time by that of the fastest peer. */

@@ -10,6 +10,12 @@ import { usualSite } from './sites.ts';
 
 const BACK = 'git reset -q --hard HEAD~1';
 const FORTH = 'git reset -q --hard ORIG_HEAD';
+/** What anything takes at least that is done on all servers at once: nothing, and one git, and ten. */
+const FLOORS = [
+  'true',
+  'git rev-parse HEAD',
+  'for i in 1 2 3 4 5 6 7 8 9 10; do git rev-parse HEAD; done',
+] as const;
 
 /** Row 3: how long servers of one batch have different builds. */
 export const BETWEEN_BUILDS: Row = {
@@ -18,7 +24,7 @@ export const BETWEEN_BUILDS: Row = {
   needsPeers: false,
   run: async (bench) => {
     const site = await usualSite(bench);
-    const { switches, resets } = await measure(bench, site);
+    const { switches, resets, floors } = await measure(bench, site);
     return {
       figures: [
         {
@@ -35,6 +41,7 @@ export const BETWEEN_BUILDS: Row = {
           [
             ['batch, from its `started_at` to its `finished_at`', summary(switches, 0)],
             ['git reset --hard, the same files in the same clones', summary(resets, 0)],
+            ...FLOORS.map((command) => [`\`${command}\``, summary(floors.get(command) ?? [], 0)]),
           ],
         ),
       ],
@@ -48,7 +55,11 @@ export const BETWEEN_BUILDS: Row = {
 async function measure(
   bench: Bench,
   site: Site,
-): Promise<{ switches: readonly number[]; resets: readonly number[] }> {
+): Promise<{
+  switches: readonly number[];
+  resets: readonly number[];
+  floors: ReadonlyMap<string, readonly number[]>;
+}> {
   const { us, muster } = site;
   const [way] = us.updates;
   if (way === undefined) throw new Error('Muster has no way to update.');
@@ -56,18 +67,23 @@ async function measure(
   const connections = await openConnections(site.fleet.servers, await readFile(site.peerKey));
   const switches: number[] = [];
   const resets: number[] = [];
+  const floors = new Map<string, number[]>(FLOORS.map((command) => [command, []]));
+  const timed = async (command: string): Promise<number> => {
+    const start = performance.now();
+    await connections.runOnAll(`cd ${us.path()} && ${command}`);
+    return performance.now() - start;
+  };
   try {
     for (let i = 0; i < bench.options.repetitions; i += 1) {
       await site.update(us, way);
       switches.push(await readBatchMs(muster, us.deployments.at(-1) ?? ''));
       // The very same change once more: back, which is not measured, and forth.
-      await connections.runOnAll(`cd ${us.path()} && ${BACK}`);
-      const start = performance.now();
-      await connections.runOnAll(`cd ${us.path()} && ${FORTH}`);
-      resets.push(performance.now() - start);
+      await timed(BACK);
+      resets.push(await timed(FORTH));
+      for (const [command, times] of floors) times.push(await timed(command));
     }
   } finally {
     connections.close();
   }
-  return { switches, resets };
+  return { switches, resets, floors };
 }

@@ -3,7 +3,7 @@ import type { Row } from '../row.ts';
 import { contestantNotes, usualSite } from './sites.ts';
 
 /** It takes minutes with some peers. */
-const MAX_REPETITIONS = 3;
+const MAX_REPETITIONS = 2;
 
 /** Row 2: servers that have nothing yet. */
 export const FIRST_DEPLOYMENT: Row = {
