@@ -23,6 +23,8 @@ export const GITDEPLOYS = { Configuration: '/opt/config', Application: '/opt/app
 export const LEASE_SECONDS = 2;
 // A bound against waiting for ever, not a measure.
 const END_MS = 600_000;
+/** Characters of what the processes print that are kept. */
+const MAX_OUTPUT = 400_000;
 
 /** A process of Muster with the ways that lead through this one. */
 interface Member {
@@ -44,7 +46,10 @@ export interface Lab {
   /** How many commits each gitrepo must have by now. */
   expectedCommits: number;
   members(): readonly Member[];
+  /** The end of what the processes have printed. */
   output(): string;
+  /** What they print from now on, to be asked for before it is too much to be kept. */
+  listen(): () => string;
   /** `kill -9` of one process, and another one in its place. */
   replace(pid: number): Promise<void>;
   /** `kill -9` of PostgreSQL; it comes back by itself. */
@@ -104,8 +109,10 @@ async function build(
   const token = randomBytes(16).toString('hex');
   const gate = createGate();
   let output = '';
+  let printed = 0;
   const hear = (text: string): void => {
-    output = (output + text).slice(-400_000);
+    output = (output + text).slice(-MAX_OUTPUT);
+    printed += text.length;
   };
   const backends = mode === 'distributed' ? await startBackends(directory.path, ends) : null;
   const common = {
@@ -249,6 +256,10 @@ async function build(
     expectedCommits: 0,
     members: () => members,
     output: () => output,
+    listen: () => {
+      const start = printed;
+      return () => (printed === start ? '' : output.slice(start - printed));
+    },
     replace,
     killPostgres: () => killPostgres(sql),
     busyPid,

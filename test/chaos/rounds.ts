@@ -227,16 +227,18 @@ export async function freezeAt(lab: Lab, build: string, kind: string): Promise<R
         return 'go';
       },
     });
-    const before = takenOver(lab);
     await deploy();
     over.abort();
     lab.gate.disarm();
     if (frozen.pid === null) throw new Error(`Nobody was frozen ${kind}.`);
+    // From here on: all output is too much to be kept, and an older worker's words must not count.
+    const said = lab.listen();
     process.kill(frozen.pid, 'SIGCONT');
     const end = performance.now() + FROZEN_MS;
-    while (takenOver(lab) === before) {
-      if (performance.now() > end)
-        throw new Error('The frozen worker does not see that it is late.');
+    while (!SAYS_LATE.test(said())) {
+      if (performance.now() > end) {
+        throw new Error(`The frozen worker does not see that it is late.\n${said()}`);
+      }
       await sleep(20);
     }
     return {};
@@ -245,7 +247,5 @@ export async function freezeAt(lab: Lab, build: string, kind: string): Promise<R
 
 const FROZEN_MS = 120_000;
 
-/** How often a worker has said that it came too late. */
-function takenOver(lab: Lab): number {
-  return lab.output().split(/the job was taken by another worker|job interrupted/).length;
-}
+/** What a worker says that came too late. */
+const SAYS_LATE = /the job was taken by another worker|job interrupted/;
