@@ -25,6 +25,7 @@ import type { ServiceContext } from './services/context.ts';
 import { checkSecretKey } from './services/secret-key.ts';
 import { type Database, openDatabase } from './store/database.ts';
 import { abandonClaims } from './store/jobs.ts';
+import { insertJoiningJob, JOIN_TOPIC } from './store/joined-jobs.ts';
 import { openListener } from './store/listener.ts';
 import { countWork } from './store/statistics.ts';
 import type { Transport } from './transport/connection.ts';
@@ -132,6 +133,7 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
         concurrency: config.workerConcurrency,
         leaseSeconds: config.jobLeaseSeconds,
         listener,
+        join: { topic: JOIN_TOPIC, find: (name) => insertJoiningJob(database.db, name) },
         retentionDays: config.jobRetentionDays,
         auditRetentionDays: config.auditRetentionDays,
         onJobEnded: metrics.jobEnded,

@@ -45,7 +45,7 @@ export function createDepotGuard(
         const request = { keys: [key], holder: key, signal };
         const done = (await isDeletedFrom())
           ? null
-          : await holdLeases(database, request, async (_fences, held) => {
+          : await holdLeases(database, request, async ({ lost: held }) => {
               if (await isDeletedFrom()) return { value: null, keep: false };
               return { value: { result: await work(held) }, keep: false };
             }).finally(() => deleteDepotWriter(db, key).catch(() => {}));
@@ -62,7 +62,7 @@ export function createDepotGuard(
       do {
         // Looked for before as well: for as long as the lease is held, those who write wait.
         const done = (await isQuiet())
-          ? await holdLeases(database, request, async (_fences, held) => {
+          ? await holdLeases(database, request, async ({ lost: held }) => {
               if (!(await isQuiet())) return { value: false, keep: false };
               await work(
                 async () =>

@@ -60,6 +60,13 @@ export interface JobHandler<K extends JobKind> {
   afterEnd?(data: JobData<K>): Promise<void>;
   /** The deployment that such a job runs: all that it tells is part of the deployment's stream. */
   deploymentOf?(data: JobData<K>): string;
+  /** Of a job that does a part of another one's work: whose results have what it tells. */
+  tellsFor?(data: JobData<K>): { readonly jobId: string; readonly deploymentId: string };
+  /**
+   * Run even if it was cancelled while nobody had it, as it may have left something that goes on: then `cancelled` is
+   * aborted from the first. Default false: it ends at once.
+   */
+  readonly isRunThoughCancelled?: boolean;
 }
 
 export type JobHandlers = { readonly [K in JobKind]: JobHandler<K> };

@@ -2,6 +2,7 @@ import { checkServerHandler } from './check-server.ts';
 import { createGitrepoHandler } from './create-gitrepo.ts';
 import { deinitializeGitdeployHandler } from './deinitialize-gitdeploy.ts';
 import type { JobDependencies } from './dependencies.ts';
+import { joinDeploymentHandler } from './deployment/join-deployment.ts';
 import { runDeploymentHandler } from './deployment/run-deployment.ts';
 import { fetchBuildHandler } from './fetch-build.ts';
 import type { JobHandlers } from './handler.ts';
@@ -22,5 +23,6 @@ export function createHandlers(dependencies: JobDependencies): JobHandlers {
     check_server: checkServerHandler(dependencies),
     preflight: preflightHandler(dependencies),
     run_deployment: runDeploymentHandler(dependencies),
+    join_deployment: joinDeploymentHandler(dependencies),
   };
 }

@@ -25,11 +25,12 @@ export function createJobRecord(
   database: Database,
   of: {
     readonly claim: Claim;
-    readonly deploymentId: string | null;
+    /** Whose results have what is told. */
+    readonly stream: { readonly jobId: string; readonly deploymentId: string | null };
     readonly lost: AbortController;
   },
 ): Pick<JobContext, 'emit' | 'record' | 'transaction'> {
-  const { claim, deploymentId, lost } = of;
+  const { claim, stream, lost } = of;
   let waiting: Entry[] = [];
   let isWriting = false;
 
@@ -79,7 +80,7 @@ export function createJobRecord(
 
   const add = (kind: string, data: unknown, change: Entry['change']): Promise<void> =>
     new Promise((done, failed) => {
-      const event = { jobId: claim.id, deploymentId, kind, data };
+      const event = { ...stream, kind, data };
       waiting.push({ change, event, done, failed });
       if (!isWriting) void writeAll();
     });

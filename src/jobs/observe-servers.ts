@@ -49,7 +49,7 @@ async function observeForEver(options: ObserverOptions, signal: AbortSignal): Pr
   const request = { keys: [LEASE_KEY], holder: `observer:${randomUUID()}`, signal };
   for (;;) {
     try {
-      await holdLeases(dependencies.database, request, async (_leases, held) => {
+      await holdLeases(dependencies.database, request, async ({ lost: held }) => {
         while (!held.aborted) {
           await observeDueServers(options, held);
           tellOnce(null);

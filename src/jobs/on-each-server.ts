@@ -71,7 +71,7 @@ async function withLease(
       leaseSeconds: pathLeaseSeconds(config),
       signal: context.signal,
     };
-    const done = await holdLeases(database, request, async (_leases, signal) => ({
+    const done = await holdLeases(database, request, async ({ lost: signal }) => ({
       value: await work(signal),
       keep: false,
     }));

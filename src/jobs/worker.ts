@@ -52,6 +52,14 @@ export interface WorkerOptions {
   readonly retentionDays?: number;
   /** After how many days events of the audit are deleted, where jobs are; 0 is never. Default 0. */
   readonly auditRetentionDays?: number;
+  /**
+   * Finds work that nobody has recorded yet, whenever `topic` is told, as long as the worker has a place for it:
+   * records it for the worker of that name, and returns the job, or null if there is none.
+   */
+  readonly join?: {
+    readonly topic: string;
+    readonly find: (worker: string) => Promise<string | null>;
+  };
   /** Told of every job that came to its end here; `seconds` are from its first start. */
   readonly onJobEnded?: (job: {
     readonly kind: string;
@@ -98,6 +106,7 @@ export function startWorker(options: WorkerOptions): Worker {
       draining: draining.signal,
       forced: forced.signal,
       cancelled: job.cancelled.signal,
+      cancel: () => job.cancelled.abort(cancelledByUser()),
     })
       .catch((error: unknown) => {
         // The database is away: the row still says what to do, and the reconciler comes by again.
@@ -131,6 +140,18 @@ export function startWorker(options: WorkerOptions): Worker {
   });
   const timer = setInterval(look.soon, Math.min(RECONCILE_MS, (leaseSeconds * 1000) / 3));
   const unsubscribe = listener?.subscribe(CANCEL_TOPIC, look.soon);
+  const joining = coalesced(
+    async () => {
+      while (jobs.size < concurrency && !draining.signal.aborted) {
+        const jobId = (await options.join?.find(name)) ?? null;
+        if (jobId === null) return;
+        void take(jobId);
+      }
+    },
+    { onError: (error) => log.warn({ err: error }, 'no deployment could be joined') },
+  );
+  const unjoin =
+    options.join === undefined ? undefined : listener?.subscribe(options.join.topic, joining.soon);
   const tidying =
     options.retentionDays === undefined
       ? Promise.resolve()
@@ -148,9 +169,10 @@ export function startWorker(options: WorkerOptions): Worker {
     close: async () => {
       clearInterval(timer);
       unsubscribe?.();
+      unjoin?.();
       draining.abort(new Error('the worker stops'));
       const force = setTimeout(() => forced.abort(new Error('the worker stops')), DRAIN_MS);
-      await look.idle();
+      await Promise.all([look.idle(), joining.idle()]);
       await Promise.allSettled([...runs, tidying]);
       clearTimeout(force);
     },
@@ -163,10 +185,12 @@ interface RunOptions extends WorkerOptions {
   readonly draining: AbortSignal;
   readonly forced: AbortSignal;
   readonly cancelled: AbortSignal;
+  /** Aborts `cancelled`. */
+  readonly cancel: () => void;
 }
 
 async function runJob(jobId: string, options: RunOptions): Promise<void> {
-  const { database, handlers, name, cancelled, leaseSeconds } = options;
+  const { database, handlers, name, cancelled, cancel, leaseSeconds } = options;
   const job = await claimJob(database.db, jobId, { worker: name, leaseSeconds });
   if (job === null) return;
   const log = options.log.child({ jobId, kind: job.kind });
@@ -179,9 +203,11 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
   try {
     handler = bindHandler(handlers, kindOf(job), job);
     await refuseDeadly(database, job);
-    if (job.cancelRequestedAt !== null) throw cancelledByUser();
+    if (job.cancelRequestedAt !== null) {
+      if (!handler.isRunThoughCancelled) throw cancelledByUser();
+      cancel();
+    }
     log.info({ attempt: job.attempts }, 'job started');
-    const { deploymentId } = handler;
     const outcome = await handler.run({
       jobId,
       log,
@@ -189,7 +215,7 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
       cancelled,
       lost,
       draining: options.draining,
-      ...createJobRecord(database, { claim, deploymentId, lost: taken }),
+      ...createJobRecord(database, { claim, stream: handler.stream, lost: taken }),
     });
     if (outcome.outcome === 'again') {
       await putBack(options, claim, outcome.afterMs);
@@ -283,6 +309,9 @@ function isOutage(error: unknown): boolean {
 interface BoundHandler {
   /** The deployment that the job runs, or null. */
   readonly deploymentId: string | null;
+  /** Whose results have what it tells. */
+  readonly stream: { readonly jobId: string; readonly deploymentId: string | null };
+  readonly isRunThoughCancelled: boolean;
   run(context: JobContext): Promise<JobOutcome>;
   /** @param status what the job's row says now @param end what the worker had to say */
   ended(tx: Db, status: JobEnd['status'], end: JobEnd): Promise<void>;
@@ -293,8 +322,11 @@ function bindHandler<K extends JobKind>(handlers: JobHandlers, kind: K, job: Job
   const handler: JobHandler<K> = handlers[kind];
   // The table gives this very schema for K; the compiler cannot follow the index through zod's inference.
   const data = JOB_KINDS[kind].parse(job.data) as JobData<K>;
+  const deploymentId = handler.deploymentOf?.(data) ?? null;
   return {
-    deploymentId: handler.deploymentOf?.(data) ?? null,
+    deploymentId,
+    stream: handler.tellsFor?.(data) ?? { jobId: job.id, deploymentId },
+    isRunThoughCancelled: handler.isRunThoughCancelled ?? false,
     run: (context) => handler.run(data, context),
     ended: async (tx, status, end) => {
       if (status === 'cancelled' && handler.cancelled !== undefined) {

@@ -34,6 +34,8 @@ export const JOB_KINDS = {
     targets: z.array(z.object({ gitdeployId: z.uuid(), serverIds: z.array(z.uuid()) })),
   }),
   run_deployment: z.object({ deploymentId: z.uuid() }),
+  /** Of a worker that runs steps of a deployment which another one runs; `jobId` is that one's job. */
+  join_deployment: z.object({ deploymentId: z.uuid(), jobId: z.uuid() }),
 } as const;
 
 export type JobKind = keyof typeof JOB_KINDS;

@@ -2,6 +2,7 @@ import { deploymentLifecycle, transition } from '../domain/deployment-state.ts';
 import type { Db } from '../store/database.ts';
 import { lockDeployment, noteRequests } from '../store/deployments.ts';
 import { requestJobCancel } from '../store/jobs.ts';
+import { listJoinedJobs } from '../store/joined-jobs.ts';
 import { recordAudit } from './audit.ts';
 import type { Caller } from './context.ts';
 
@@ -25,6 +26,7 @@ export async function requestDeploymentCancel(
   if (cancelRequestedAt !== null || of.jobId === null) return;
   await noteRequests(tx, of.deploymentId, { cancelRequestedAt: new Date() });
   await requestJobCancel(tx, of.jobId);
+  for (const jobId of await listJoinedJobs(tx, of.deploymentId)) await requestJobCancel(tx, jobId);
   await recordAudit(tx, caller, {
     action: 'deployment.cancel',
     application: of.application,

@@ -170,6 +170,12 @@ export async function listDeployments(
   return rows.map(head);
 }
 
+/** One deployment without its plan. */
+export async function findDeploymentHead(db: Db, id: string): Promise<DeploymentHead | null> {
+  const row = await db.deployment.findUnique({ where: { id } });
+  return row === null ? null : head(row);
+}
+
 /** One deployment with its commits, batches and steps, in the order in which they run. */
 export async function findDeployment(db: Db, id: string): Promise<DeploymentRow | null> {
   const row = await db.deployment.findUnique({
@@ -199,8 +205,7 @@ export async function findDeployment(db: Db, id: string): Promise<DeploymentRow 
 /** Reads a deployment without its plan, and keeps others from changing it until the transaction ends. */
 export async function lockDeployment(tx: Db, id: string): Promise<DeploymentHead | null> {
   await tx.$executeRaw`select 1 from deployments where id = ${id}::uuid for update`;
-  const row = await tx.deployment.findUnique({ where: { id } });
-  return row === null ? null : head(row);
+  return findDeploymentHead(tx, id);
 }
 
 /** Notes what has been asked for, or (null) that it is done with. */
@@ -420,6 +425,7 @@ export async function reopenWork(
       error: Prisma.DbNull,
       progress: Prisma.DbNull,
       logExcerpt: null,
+      jobId: null,
     },
   });
   await tx.batch.updateMany({

@@ -62,7 +62,7 @@ export async function acquireLeases(
   }
 }
 
-/** Keeps a holder's leases for as long again. @returns false if any of them is lost. */
+/** Keeps a holder's leases for as long again, parked ones as they are. @returns false if any of them is lost. */
 export async function renewLeases(
   db: Db,
   by: string | LeaseHolder,
@@ -70,10 +70,17 @@ export async function renewLeases(
 ): Promise<boolean> {
   const { holder, leaseSeconds } = holderOf(by);
   const count = await db.$executeRaw`
-    update leases l set expires_at = now() + make_interval(secs => ${leaseSeconds})
+    update leases l set expires_at = greatest(l.expires_at, now() + make_interval(secs => ${leaseSeconds}))
       from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
      where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
   return count === leases.length;
+}
+
+/** The leases of a holder, for who works in its name. Those that it has lost are not among them. */
+export function listLeases(db: Db, keys: readonly string[], holder: string): Promise<Lease[]> {
+  return db.$queryRaw<Lease[]>`
+    select key, fence from leases
+     where key = any(${[...keys]}::text[]) and holder = ${holder} and expires_at >= now()`;
 }
 
 /** Keeps a holder's leases until it comes back or gives them up, however long that takes. */
@@ -105,7 +112,7 @@ export async function releaseHolder(db: Db, holder: string): Promise<void> {
 /** The fences of leases by key. */
 export type Fences = ReadonlyMap<string, bigint>;
 
-export function fencesOf(leases: readonly Lease[]): Fences {
+export function fencesOf(leases: readonly Lease[]): Map<string, bigint> {
   return new Map(leases.map(({ key, fence }) => [key, fence]));
 }
 

@@ -57,6 +57,7 @@ describe('the worker', () => {
       check_server: handler,
       preflight: handler,
       run_deployment: handler,
+      join_deployment: handler,
     };
     worker = startWorker({ database, queue, listener, handlers, log, concurrency: 4 });
   };

@@ -63,7 +63,7 @@ export async function commitToBranch(
     signal: context.signal,
   };
   for (;;) {
-    const done = await holdLeases(dependencies.database, request, async (_fences, signal) => ({
+    const done = await holdLeases(dependencies.database, request, async ({ lost: signal }) => ({
       value: await commitWhereHeadIs(dependencies, { ...context, signal }, { ...order, remote }),
       keep: false,
     }));

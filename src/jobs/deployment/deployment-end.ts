@@ -10,6 +10,7 @@ import {
   moveDeployment,
 } from '../../store/deployments.ts';
 import { appendEvent } from '../../store/events.ts';
+import { endJoinedJobs } from '../../store/joined-jobs.ts';
 import { releaseHolder } from '../../store/leases.ts';
 import { recordMissed } from '../../store/missed.ts';
 
@@ -23,6 +24,7 @@ const UNDER_WAY = ['queued', 'preparing', 'running', 'paused'] as const;
 
 /** Ends a deployment whose job has succeeded: all is deployed, or all is put back. */
 export async function recordSuccess(tx: Db, deploymentId: string): Promise<void> {
+  await endJoinedJobs(tx, deploymentId);
   const deployment = await lockDeployment(tx, deploymentId);
   if (deployment === null) return;
   const isBack = deployment.status === 'rolling_back';
@@ -35,6 +37,7 @@ export async function recordSuccess(tx: Db, deploymentId: string): Promise<void>
 
 /** Ends a deployment whose job has failed. One that failed, and has put everything back, is rolled back. */
 export async function recordFailure(tx: Db, deploymentId: string, error: ErrorBody): Promise<void> {
+  await endJoinedJobs(tx, deploymentId);
   await lockDeployment(tx, deploymentId);
   const deployment = await findDeployment(tx, deploymentId);
   if (deployment === null) return;
@@ -57,6 +60,7 @@ export async function recordFailure(tx: Db, deploymentId: string, error: ErrorBo
 
 /** Ends a deployment that a user has stopped, or that another one has taken over from. */
 export async function recordCancel(tx: Db, deploymentId: string): Promise<void> {
+  await endJoinedJobs(tx, deploymentId);
   const deployment = await lockDeployment(tx, deploymentId);
   await cancelOpenWork(tx, deploymentId);
   const by = deployment?.supersededById ?? null;

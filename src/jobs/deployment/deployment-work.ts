@@ -2,9 +2,16 @@ import type { DeploymentOptions } from '../../domain/deployment-options.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type BuildRow, findBuildById } from '../../store/builds.ts';
 import type { Db } from '../../store/database.ts';
-import type { BatchRow, CommitRow, DeploymentRow, StepRow } from '../../store/deployments.ts';
+import type {
+  BatchRow,
+  CommitRow,
+  DeploymentHead,
+  DeploymentRow,
+  StepRow,
+} from '../../store/deployments.ts';
 import { findGitdeploysById, type GitdeployRow } from '../../store/gitdeploys.ts';
 import { findInstallations, type InstallationRow } from '../../store/installations.ts';
+import { leaseKey } from '../../store/leases.ts';
 import { findServersById, type ServerRow } from '../../store/servers.ts';
 
 /** A step with the rows it speaks of. */
@@ -21,11 +28,16 @@ export interface BatchWork {
   readonly steps: readonly StepWork[];
 }
 
-/** What is to be done in one phase, read once when it begins or is taken up again. */
-export interface PhaseWork {
+/** What every step of a phase works by. */
+export interface PhaseHead {
   readonly phase: 'forward' | 'rollback';
-  readonly deployment: DeploymentRow;
+  readonly deployment: DeploymentHead;
   readonly options: DeploymentOptions;
+}
+
+/** What is to be done in one phase, read once when it begins or is taken up again. */
+export interface PhaseWork extends PhaseHead {
+  readonly deployment: DeploymentRow;
   readonly batches: readonly BatchWork[];
 }
 
@@ -40,6 +52,10 @@ export const allSteps = ({ batches }: PhaseWork): StepWork[] => batches.flatMap(
 /** True as long as a step has not come to an end. */
 export const isOpen = ({ step }: StepWork): boolean =>
   step.status === 'pending' || step.status === 'running';
+
+/** The lease of a step's clone. */
+export const keyOf = ({ server, gitdeploy }: Pick<StepWork, 'server' | 'gitdeploy'>): string =>
+  leaseKey(server.id, gitdeploy.path);
 
 /** The commit that each gitrepo branch gets. */
 export type BranchCommits = ReadonlyMap<string, CommitRow>;
@@ -86,14 +102,28 @@ export async function findClones(
 }
 
 async function loadBatches(db: Db, batches: readonly BatchRow[]): Promise<BatchWork[]> {
-  const steps = batches.flatMap((b) => b.steps);
-  const serverIds = [...new Set(steps.map((s) => s.serverId))];
-  const gitdeployIds = [...new Set(steps.map((s) => s.gitdeployId))];
+  const items = await loadSteps(
+    db,
+    batches.flatMap((b) => b.steps),
+  );
+  const itemOf = new Map(items.map((item) => [item.step.id, item]));
+  return batches.map((batch) => ({
+    batch,
+    steps: batch.steps.flatMap(({ id }) => itemOf.get(id) ?? []),
+  }));
+}
+
+/**
+ * The rows that steps speak of, as they are now.
+ * @throws {AppError} `conflict` if one of them has been deleted since
+ */
+export async function loadSteps(db: Db, steps: readonly StepRow[]): Promise<StepWork[]> {
+  if (steps.length === 0) return [];
   const { serverOf, gitdeployOf, installationOf } = await findClones(db, {
-    serverIds,
-    gitdeployIds,
+    serverIds: [...new Set(steps.map((s) => s.serverId))],
+    gitdeployIds: [...new Set(steps.map((s) => s.gitdeployId))],
   });
-  const withRows = (step: StepRow): StepWork => {
+  return steps.map((step) => {
     const server = serverOf.get(step.serverId);
     const gitdeploy = gitdeployOf.get(step.gitdeployId);
     const installation = installationOf.get(`${step.serverId}:${step.gitdeployId}`);
@@ -103,8 +133,7 @@ async function loadBatches(db: Db, batches: readonly BatchRow[]): Promise<BatchW
       throw gone(`The clone of \`${step.gitdeployName}\` on \`${step.serverName}\``);
     }
     return { step, server, gitdeploy, installation };
-  };
-  return batches.map((batch) => ({ batch, steps: batch.steps.map(withRows) }));
+  });
 }
 
 function gone(what: string): AppError {

@@ -1,28 +1,27 @@
 import { AppError, type ErrorBody, toErrorBody } from '../../domain/errors.ts';
 import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
-import { type BatchRow, finishStep, moveBatch } from '../../store/deployments.ts';
-import type { Fences } from '../../store/leases.ts';
+import { type BatchRow, finishStep, moveBatch, type StepRow } from '../../store/deployments.ts';
+import { inviteWorkers } from '../../store/joined-jobs.ts';
+import { listStepsOf } from '../../store/step-claims.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
-import { type BatchWork, isOpen, type PhaseWork, type StepWork } from './deployment-work.ts';
+import type { HeldLeases } from '../hold-leases.ts';
+import { type BatchWork, isOpen, keyOf, type PhaseWork, type StepWork } from './deployment-work.ts';
 import { isLeftOut } from './left-out.ts';
 import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
 import { passGates } from './pass-gates.ts';
-import { cleanUpAfter, runStep, type StepRun } from './run-step.ts';
+import { runShare, type Share, stepRun } from './run-share.ts';
+import { cleanUpAfter } from './run-step.ts';
 
 export interface BatchesRun {
   readonly work: PhaseWork;
-  readonly fences: Fences;
-  readonly commitOf: (step: StepWork) => string;
-  /** Ids of the steps whose objects are not on the server yet. */
-  readonly unstaged: ReadonlySet<string>;
+  readonly held: HeldLeases;
   /** Steps whose server has something newer by now. */
   readonly outdated: OutdatedSteps;
-  /** Aborted when the work is to end: cancelled, or as `lost`. */
+  /** Aborted when the work is to end: cancelled, or as the leases are lost. */
   readonly signal: AbortSignal;
-  readonly lost: AbortSignal;
 }
 
 /**
@@ -33,12 +32,14 @@ export type BatchesEnd =
   | { readonly end: 'done' | 'stopped' | 'cancelled' | 'interrupted' | 'paused' | 'superseded' }
   | { readonly end: 'waiting'; readonly waitingFor: WaitingFor };
 
-/** Which servers failed, and whether these are too many to go on; and which could not be reached and are left out. */
+/** The servers that failed, those that could not be reached and are left out, and how many may fail. */
 interface Failures {
   readonly servers: Set<string>;
   readonly leftOut: Set<string>;
-  readonly isTooMany: () => boolean;
+  readonly limit: number;
 }
+
+const isTooMany = ({ servers, limit }: Failures): boolean => servers.size > limit;
 
 /** Runs the batches that are not done yet, in order, each as soon as its gates are open. */
 export async function runBatches(
@@ -50,7 +51,7 @@ export async function runBatches(
   const failures = failuresSoFar(work);
   let previous: BatchRow | null = null;
   for (const next of work.batches) {
-    if (failures.isTooMany()) return { end: 'stopped' };
+    if (isTooMany(failures)) return { end: 'stopped' };
     let { finishedAt } = next.batch;
     if (finishedAt === null) {
       if (context.draining.aborted) return { end: 'interrupted' };
@@ -62,23 +63,22 @@ export async function runBatches(
     }
     previous = { ...next.batch, finishedAt };
   }
-  return { end: failures.isTooMany() ? 'stopped' : 'done' };
+  return { end: isTooMany(failures) ? 'stopped' : 'done' };
 }
 
 /** A rollback goes on whatever fails: each server that has its old build back is better off. */
-function failuresSoFar(work: PhaseWork): Failures {
-  const failedSteps = work.batches
-    .flatMap((b) => b.steps)
-    .filter(({ step }) => step.status === 'failed');
-  const servers = new Set(failedSteps.map(({ server }) => server.id));
-  const limit = work.phase === 'rollback' ? Number.POSITIVE_INFINITY : work.options.max_failures;
-  const leftOut = new Set(
-    work.batches
-      .flatMap((b) => b.steps)
-      .filter(({ step }) => isLeftOut(step))
-      .map(({ server }) => server.id),
-  );
-  return { servers, leftOut, isTooMany: () => servers.size > limit };
+function failuresSoFar({ batches, phase, options }: PhaseWork): Failures {
+  const limit = phase === 'rollback' ? Number.POSITIVE_INFINITY : options.max_failures;
+  const failures = { servers: new Set<string>(), leftOut: new Set<string>(), limit };
+  for (const { batch } of batches) noteFailures(failures, batch.steps);
+  return failures;
+}
+
+function noteFailures({ servers, leftOut }: Failures, steps: readonly StepRow[]): void {
+  for (const step of steps) {
+    if (step.status === 'failed') servers.add(step.serverId);
+    if (isLeftOut(step)) leftOut.add(step.serverId);
+  }
 }
 
 /** @returns when it was finished, or why it was not */
@@ -88,74 +88,70 @@ async function runBatch(
   { batch, steps }: BatchWork,
   run: BatchesRun & { readonly failures: Failures },
 ): Promise<Date | 'cancelled' | 'interrupted'> {
-  const { failures, work } = run;
+  const { failures, work, held, signal } = run;
   const record = (data: object, change: (tx: Db) => Promise<void>): Promise<void> => {
     const { index, slice, level } = batch;
     return context.record('batch', { phase: work.phase, index, slice, level, ...data }, change);
   };
-  const runOf = (item: StepWork): StepRun => ({
+  const share: Share = {
     work,
-    fences: run.fences,
-    commit: run.commitOf(item),
-    staged: !run.unstaged.has(item.step.id),
-    signal: run.signal,
-    lost: run.lost,
-  });
+    batchId: batch.id,
+    fences: held.fences,
+    signal,
+    lost: held.lost,
+    onTakenOver: (items) => held.retake(items.map(keyOf)),
+  };
+  const open = steps.filter(isOpen);
   if (batch.status === 'running') {
     // Its worker died, maybe between the end of a step and the clearing up after it.
     const ended = steps.filter((item) => !isOpen(item) && item.step.status !== 'skipped');
     await eachLimited(ended, work.options.concurrency, (item) =>
-      cleanUpAfter(dependencies, context, item, runOf(item)),
+      cleanUpAfter(dependencies, context, item, stepRun(share, item)),
     );
-    run.lost.throwIfAborted();
+    held.lost.throwIfAborted();
   } else {
-    await record({ status: 'running', steps: steps.length }, (tx) =>
-      moveBatch(tx, batch.id, 'running', { startedAt: batch.startedAt ?? new Date() }),
-    );
+    await record({ status: 'running', steps: steps.length }, async (tx) => {
+      await moveBatch(tx, batch.id, 'running', { startedAt: batch.startedAt ?? new Date() });
+      if (open.length > 1) await inviteWorkers(tx);
+    });
   }
-
-  let allSucceeded = steps.every(({ step }) => step.status !== 'failed');
-  const doStep = async (item: StepWork): Promise<void> => {
-    if (failures.servers.has(item.server.id)) {
-      // What comes later on a server rests on what came before it.
-      await context.transaction((tx) => finishStep(tx, item.step.id, { status: 'skipped' }));
-      allSucceeded = false;
-      return;
-    }
-    if (failures.leftOut.has(item.server.id)) {
-      const error = unreachableBefore(item);
-      await context.transaction((tx) => finishStep(tx, item.step.id, { status: 'skipped', error }));
-      return;
-    }
-    const newer = run.outdated.get(item.step.id);
-    if (newer !== undefined) {
-      const error = toErrorBody(outdatedError(item, newer));
-      await context.transaction((tx) => finishStep(tx, item.step.id, { status: 'failed', error }));
-    }
-    const end =
-      newer !== undefined ? 'failed' : await runStep(dependencies, context, item, runOf(item));
-    if (end === 'succeeded') return;
-    if (end === 'skipped') {
-      failures.leftOut.add(item.server.id);
-      return;
-    }
-    allSucceeded = false;
-    if (end === 'failed') failures.servers.add(item.server.id);
-  };
-  const open = steps.filter(isOpen);
-  await eachLimited(byServer(open), work.options.concurrency, async (ofServer) => {
-    if (context.draining.aborted || run.signal.aborted || failures.isTooMany()) return;
-    // Each step comes to its end, whatever happens to another one: nothing may go on unseen.
-    for (const one of await Promise.allSettled(ofServer.map(doStep))) {
-      if (one.status === 'rejected') throw one.reason;
-    }
-  }).finally(() => run.lost.throwIfAborted());
+  await endHopeless(context, open, run);
+  await runShare(dependencies, context, share);
   if (context.cancelled.aborted) return 'cancelled';
-  if (context.draining.aborted && !failures.isTooMany()) return 'interrupted';
-  const status = allSucceeded ? 'succeeded' : 'failed';
+  const now = await listStepsOf(dependencies.database.db, batch.id);
+  noteFailures(failures, now);
+  const isUnderWay = now.some(({ status }) => status === 'running');
+  if (context.draining.aborted && (isUnderWay || !isTooMany(failures))) return 'interrupted';
+  const isWhole = now.every((step) => step.status === 'succeeded' || isLeftOut(step));
+  const status = isWhole ? 'succeeded' : 'failed';
   const finishedAt = new Date();
   await record({ status }, (tx) => moveBatch(tx, batch.id, status, { finishedAt }));
   return finishedAt;
+}
+
+/** Ends the steps that need not begin: what comes later on a server rests on what came before it. */
+async function endHopeless(
+  context: JobContext,
+  open: readonly StepWork[],
+  { failures, outdated }: BatchesRun & { readonly failures: Failures },
+): Promise<void> {
+  const end = (item: StepWork): Parameters<typeof finishStep>[2] | null => {
+    if (failures.servers.has(item.server.id)) return { status: 'skipped' };
+    if (failures.leftOut.has(item.server.id)) {
+      return { status: 'skipped', error: unreachableBefore(item) };
+    }
+    const newer = outdated.get(item.step.id);
+    if (newer === undefined) return null;
+    return { status: 'failed', error: toErrorBody(outdatedError(item, newer)) };
+  };
+  const ends = open.flatMap((item) => {
+    const values = end(item);
+    return values === null ? [] : [{ id: item.step.id, values }];
+  });
+  if (ends.length === 0) return;
+  await context.transaction(async (tx) => {
+    for (const { id, values } of ends) await finishStep(tx, id, values);
+  });
 }
 
 function unreachableBefore({ server }: StepWork): ErrorBody {
@@ -165,14 +161,4 @@ function unreachableBefore({ server }: StepWork): ErrorBody {
       `Server \`${server.name}\` could not be reached earlier in this deployment, so it is left out.`,
     ),
   );
-}
-
-function byServer(steps: readonly StepWork[]): StepWork[][] {
-  const groups = new Map<string, StepWork[]>();
-  for (const item of steps) {
-    const group = groups.get(item.server.id);
-    if (group === undefined) groups.set(item.server.id, [item]);
-    else group.push(item);
-  }
-  return [...groups.values()];
 }

@@ -14,11 +14,13 @@ import {
 import { appendEvent } from '../../store/events.ts';
 import { isBatchApproved } from '../../store/gates.ts';
 import { requestJobCancel } from '../../store/jobs.ts';
-import { type Fences, leaseKey } from '../../store/leases.ts';
+import { endJoinedJobs, inviteWorkers } from '../../store/joined-jobs.ts';
 import { openRollback } from '../../store/rollbacks.ts';
+import { freeSteps, saveStepTargets } from '../../store/step-claims.ts';
 import type { JobDependencies } from '../dependencies.ts';
+import { eachLimited } from '../each-limited.ts';
 import type { JobContext, JobHandler, JobOutcome } from '../handler.ts';
-import { holdLeases, pathLeaseSeconds } from '../hold-leases.ts';
+import { type HeldLeases, holdLeases, pathLeaseSeconds } from '../hold-leases.ts';
 import { commitPackages } from './commit-packages.ts';
 import { commitRollback } from './commit-rollback.ts';
 import {
@@ -37,6 +39,7 @@ import {
   branchKey,
   type DeploymentWork,
   isOpen,
+  keyOf,
   loadDeploymentWork,
   loadRollbackWork,
   type PhaseWork,
@@ -47,6 +50,8 @@ import { findOutdatedSteps } from './outdated-steps.ts';
 import { freezeBefore, tellWaiting } from './pass-gates.ts';
 import { passPreflight } from './pass-preflight.ts';
 import { type BatchesEnd, runBatches } from './run-batches.ts';
+import { stepRun } from './run-share.ts';
+import { runStep } from './run-step.ts';
 import { stageAhead } from './stage-objects.ts';
 
 /** How soon a deployment asks again for servers that another one works on: the longer it waits, the later. */
@@ -65,9 +70,11 @@ const FREEZE_LOOK_MS = 30_000;
 export function runDeploymentHandler(dependencies: JobDependencies): JobHandler<'run_deployment'> {
   const { db } = dependencies.database;
   return {
+    isRunThoughCancelled: true,
     run: async ({ deploymentId }, context) => {
       const deployment = await findDeployment(db, deploymentId);
       if (deployment === null) return { outcome: 'succeeded', result: { deleted: true } };
+      if (context.cancelled.aborted) return endCancelled(dependencies, context, deployment);
       if (isTakenOver(deployment)) return giveWay(context, deployment);
       switch (deployment.status) {
         case 'queued':
@@ -111,8 +118,8 @@ async function runForward(
       return waitAtGate(deployment.id, frozen);
     }
   }
-  return whileHolding(dependencies, context, work, async (fences, lost) => {
-    const end = await deploy(dependencies, context, { work, fences, lost });
+  return whileHolding(dependencies, context, { work, load: loadDeploymentWork }, async (run) => {
+    const end = await deploy(dependencies, context, run);
     switch (end.end) {
       case 'done':
       case 'stopped':
@@ -134,18 +141,22 @@ async function runForward(
 async function deploy(
   dependencies: JobDependencies,
   context: JobContext,
-  begun: { work: DeploymentWork; fences: Fences; lost: AbortSignal },
+  begun: Holding<DeploymentWork>,
 ): Promise<BatchesEnd> {
   const { id, status } = begun.work.deployment;
   if (status === 'queued') {
     const startedAt = begun.work.deployment.startedAt ?? new Date();
     await context.record('deployment', { status: 'preparing' }, async (tx) => {
       await moveDeployment(tx, id, { from: ['queued'], to: 'preparing', startedAt });
+      // So early that they are there when the first batch begins.
+      await inviteWorkers(tx);
     });
   }
-  const signal = AbortSignal.any([begun.lost, context.cancelled]);
+  const signal = AbortSignal.any([begun.held.lost, context.cancelled]);
   const isRetried = begun.work.deployment.commits.length > 0;
-  const run = isRetried ? begun : await lookFirst(dependencies, context, { ...begun, signal });
+  const run = isRetried
+    ? { ...begun, signal }
+    : await lookFirst(dependencies, context, { ...begun, signal });
   const { work } = run;
   const commits = await commitPackages(dependencies, context, work);
   const commitOf = ({ gitdeploy }: StepWork): string => {
@@ -153,14 +164,14 @@ async function deploy(
     if (commit === undefined) throw new AppError('internal', 'A step has no commit.');
     return commit.commit;
   };
-  const unstaged = await stage(dependencies, context, { ...run, commitOf, signal });
+  await stage(dependencies, context, { ...run, commitOf });
   if (status !== 'running') {
     await context.record('deployment', { status: 'running' }, async (tx) => {
       await moveDeployment(tx, id, { from: ['preparing'], to: 'running' });
     });
   }
   const outdated = isRetried ? await findOutdatedSteps(dependencies, work, commitOf) : new Map();
-  return runBatches(dependencies, context, { ...run, commitOf, unstaged, outdated, signal });
+  return runBatches(dependencies, context, { ...run, outdated });
 }
 
 /** Before the first commit: looks at all servers. @returns the work, without what is left out */
@@ -177,19 +188,25 @@ async function lookFirst<Run extends { work: DeploymentWork; signal: AbortSignal
   return deployment === null ? run : { ...run, work: await loadDeploymentWork(db, deployment) };
 }
 
+/** Sends the objects ahead, and writes down what each step brings: then any worker can run it. */
 async function stage(
   dependencies: JobDependencies,
   context: JobContext,
   run: { work: PhaseWork; commitOf: (step: StepWork) => string; signal: AbortSignal },
-): Promise<ReadonlySet<string>> {
+): Promise<void> {
+  const steps = allSteps(run.work).filter(isOpen);
   const unstaged = await stageAhead(dependencies, context, {
     work: run.work,
-    steps: allSteps(run.work).filter(isOpen),
+    steps,
     wantOf: run.commitOf,
     signal: run.signal,
   });
   run.signal.throwIfAborted();
-  return unstaged;
+  const targets = steps.map((item) => {
+    const { id } = item.step;
+    return { id, commit: run.commitOf(item), isStaged: !unstaged.has(id) };
+  });
+  await context.transaction((tx) => saveStepTargets(tx, targets));
 }
 
 /** All batches are through, or too many servers have failed. */
@@ -232,15 +249,12 @@ async function runRollback(
 ): Promise<JobOutcome> {
   const { db } = dependencies.database;
   const work = await loadRollbackWork(db, deployment);
-  return whileHolding(dependencies, context, work, async (fences, lost) => {
-    const commitOf = await commitRollback(dependencies, context, work);
-    const run = { work, fences, lost, commitOf, signal: lost };
-    const unstaged = await stage(dependencies, context, run);
-    const { end } = await runBatches(dependencies, context, {
-      ...run,
-      unstaged,
-      outdated: new Map(),
-    });
+  return whileHolding(dependencies, context, { work, load: loadRollbackWork }, async (begun) => {
+    const commitOf = await commitRollback(dependencies, context, begun.work);
+    const run = { ...begun, signal: begun.held.lost };
+    await context.transaction(inviteWorkers);
+    await stage(dependencies, context, { ...run, commitOf });
+    const { end } = await runBatches(dependencies, context, { ...run, outdated: new Map() });
     if (end === 'interrupted') return { outcome: 'again', afterMs: 0 };
     const after = await findDeployment(db, deployment.id);
     if (after === null) return { outcome: 'succeeded', result: { deleted: true } };
@@ -250,22 +264,61 @@ async function runRollback(
   });
 }
 
-/** Does `work` under the leases of all its clones; keeps them if the job is only put back. */
-async function whileHolding(
+/**
+ * Of a deployment that was cancelled while no worker had it: ends what its steps have begun on servers, as a worker that
+ * had it would have done.
+ */
+async function endCancelled(
   dependencies: JobDependencies,
   context: JobContext,
-  work: PhaseWork,
-  run: (fences: Fences, lost: AbortSignal) => Promise<JobOutcome>,
+  deployment: DeploymentRow,
+): Promise<JobOutcome> {
+  const hasBegun = deployment.batches.some((b) => b.steps.some((s) => s.status === 'running'));
+  if (deployment.status !== 'running' || !hasBegun) throw context.cancelled.reason;
+  const { db } = dependencies.database;
+  const work = await loadDeploymentWork(db, deployment);
+  return whileHolding(dependencies, context, { work, load: loadDeploymentWork }, async (run) => {
+    const { work, held } = run;
+    const share = { work, fences: held.fences, signal: context.cancelled, lost: held.lost };
+    const begun = allSteps(work).filter(({ step }) => step.status === 'running');
+    await eachLimited(begun, work.options.concurrency, (item) =>
+      runStep(dependencies, context, item, stepRun(share, item)),
+    );
+    throw context.cancelled.reason;
+  });
+}
+
+/** The work of a phase, and the leases of its clones. */
+interface Holding<Work extends PhaseWork> {
+  readonly work: Work;
+  readonly held: HeldLeases;
+}
+
+/**
+ * Does the work of a phase under the leases of all its clones; keeps them if the job is only put back. Whoever has joined
+ * the worker before is sent away: what they had in hand is taken up here.
+ */
+async function whileHolding<Work extends PhaseWork>(
+  dependencies: JobDependencies,
+  context: JobContext,
+  { work, load }: { work: Work; load: (db: Db, deployment: DeploymentRow) => Promise<Work> },
+  run: (holding: Holding<Work>) => Promise<JobOutcome>,
 ): Promise<JobOutcome> {
   const { deployment } = work;
   const request = {
-    keys: allSteps(work).map(({ server, gitdeploy }) => leaseKey(server.id, gitdeploy.path)),
+    keys: allSteps(work).map(keyOf),
     holder: leaseHolder(deployment.id),
     leaseSeconds: pathLeaseSeconds(dependencies.config),
     signal: context.lost,
   };
-  const done = await holdLeases(dependencies.database, request, async (fences, lost) => {
-    const outcome = await run(fences, lost);
+  const { db } = dependencies.database;
+  const done = await holdLeases(dependencies.database, request, async (held) => {
+    const isTakenUp = await context.transaction(async (tx) => {
+      await endJoinedJobs(tx, deployment.id);
+      return (await freeSteps(tx, deployment.id)) > 0;
+    });
+    const now = isTakenUp ? await findDeployment(db, deployment.id) : null;
+    const outcome = await run({ work: now === null ? work : await load(db, now), held });
     return { value: outcome, keep: outcome.outcome === 'again' };
   });
   if (done.held) return done.value;

@@ -13,7 +13,7 @@ import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import { pause } from '../pause.ts';
-import type { PhaseWork, StepWork } from './deployment-work.ts';
+import type { PhaseHead, StepWork } from './deployment-work.ts';
 import { endRuns, runActions } from './run-actions.ts';
 import { runChecks } from './run-checks.ts';
 import { stageObjects } from './stage-objects.ts';
@@ -30,7 +30,7 @@ import {
 
 /** What a step needs beside its own rows. */
 export interface StepRun {
-  readonly work: PhaseWork;
+  readonly work: PhaseHead;
   readonly fences: Fences;
   /** The commit that the step brings. */
   readonly commit: string;
@@ -41,8 +41,6 @@ export interface StepRun {
   /** Aborted when the server may no longer be touched: the lease or the job is another's. */
   readonly lost: AbortSignal;
 }
-
-export type StepEnd = 'succeeded' | 'failed' | 'skipped' | 'cancelled';
 
 /** Notes what a failure says of the clone; the observer looks closer later. */
 export async function noteSeen(
@@ -62,7 +60,7 @@ const RETRY_MS = 1000;
  * Brings one gitdeploy on one server to its commit: prepull, switch, postpull. A server that cannot be reached is
  * tried again, from where the step is by then; all else fails at once. A cancel ends what prepull and postpull run, but
  * not a switch. A step that another worker has begun is taken up where that one lost it.
- * @returns how it ended, which stands in the step's row, too
+ * How it ended stands in the step's row.
  * @throws only if the worker itself must stop (the lease or the database is lost)
  */
 export async function runStep(
@@ -70,7 +68,7 @@ export async function runStep(
   context: JobContext,
   item: StepWork,
   run: StepRun,
-): Promise<StepEnd> {
+): Promise<void> {
   const names = { server: item.server.name, gitdeploy: item.gitdeploy.name };
   const log = openStepLog(context, { stepId: item.step.id, ...names });
   const track = trackOf(item);
@@ -88,7 +86,6 @@ export async function runStep(
       },
     );
     await cleanUp(step);
-    return status;
   } finally {
     await log.close();
   }

@@ -9,10 +9,10 @@ import { switchReleaseScript } from '../../remote/releases/switch.ts';
 import { revertAnswerSchema, revertScript } from '../../remote/revert.ts';
 import { type SwitchAnswer, switchAnswerSchema, switchScript } from '../../remote/switch.ts';
 import type { GitdeployRow } from '../../store/gitdeploys.ts';
-import { type Fences, fenceOf, leaseKey } from '../../store/leases.ts';
+import { type Fences, fenceOf } from '../../store/leases.ts';
 import type { Connection } from '../../transport/connection.ts';
 import { runOperation } from '../../transport/run-operation.ts';
-import type { StepWork } from './deployment-work.ts';
+import { keyOf, type StepWork } from './deployment-work.ts';
 import type { RunsOfClone } from './run-actions.ts';
 import type { StepLog } from './step-log.ts';
 import type { StepTrack } from './step-track.ts';
@@ -56,7 +56,7 @@ function fenceOfStep(
   fences: Fences,
   { gitdeploy, server }: Pick<StepWork, 'gitdeploy' | 'server'>,
 ): number {
-  return Number(fenceOf(fences, leaseKey(server.id, gitdeploy.path)));
+  return Number(fenceOf(fences, keyOf({ server, gitdeploy })));
 }
 
 /** What switch and revert have in common: which clone, under which lease. */
