@@ -2,6 +2,7 @@ import type { ErrorBody } from '../domain/errors.ts';
 import type { Db } from './database.ts';
 import { notify } from './events.ts';
 import type { Job, JobStatus } from './generated/client.ts';
+import { JOINED_JOBS } from './joined-jobs.ts';
 import { toJson } from './json.ts';
 
 export type JobRow = Job;
@@ -32,7 +33,10 @@ export interface VisibleJobs {
   readonly ownApplications: readonly string[];
 }
 
-/** Jobs, newest first, older than the one with the id `after`. @param page.visible null for all */
+/**
+ * Jobs, newest first, older than the one with the id `after`; not those by which workers join others, which are no work
+ * of their own. @param page.visible null for all
+ */
 export function listJobs(
   db: Db,
   page: {
@@ -45,6 +49,7 @@ export function listJobs(
   const { visible } = page;
   return db.job.findMany({
     where: {
+      kind: { not: JOINED_JOBS },
       ...(page.statuses === undefined ? {} : { status: { in: [...page.statuses] } }),
       ...(page.after === undefined ? {} : { id: { lt: page.after } }),
       ...(visible === null ? {} : { OR: anyVisible(visible) }),

@@ -60,5 +60,6 @@ export async function listJoinedJobs(db: Db, deploymentId: string): Promise<stri
 const dismissed = (): AppError =>
   new AppError('cancelled', 'The deployment goes on without this worker.');
 
+/** Why the job of a worker that was silent is not gone on with. */
 export const lostWorker = (): AppError =>
-  new AppError('internal', 'Its worker was silent for too long; another one has its steps.');
+  new AppError('conflict', 'Its worker was silent for too long; another one has its steps.');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { createHandlers } from '../../src/jobs/handlers.ts';
 import { startWorker, type Worker } from '../../src/jobs/worker.ts';
+import { insertJoiningJob, JOIN_TOPIC } from '../../src/store/joined-jobs.ts';
 import { createTransport } from '../../src/transport/transport.ts';
 import { type Answer, startTestApi, type TestApi } from '../api/test-api.ts';
 import { packTarGz } from '../support/archive.ts';
@@ -26,7 +27,9 @@ export interface ControlLab {
   /** Waits until the deployment has a status. */
   until(id: string, status: string): Promise<Answer['body']>;
   census(): Promise<Record<string, { committed: string | null; deployed: string | null }>>;
+  /** Starts a worker; beside those that there are, as another process would be. */
   startWorker(): void;
+  /** Stops all of them. */
   stopWorker(): Promise<void>;
   close(): Promise<void>;
 }
@@ -45,10 +48,14 @@ export async function startControlLab(): Promise<ControlLab> {
     ssh: { loginTimeoutMs: 5000 },
     searchPath: config.searchPath,
   });
-  let worker: Worker | null = null;
+  const workers: Worker[] = [];
   const startOne = (): void => {
     const handlers = createHandlers({ config, database, depot, transport });
-    worker = startWorker({ database, queue, listener, handlers, log, concurrency: 4 });
+    const join = { topic: JOIN_TOPIC, find: (name: string) => insertJoiningJob(database.db, name) };
+    workers.push(startWorker({ database, queue, listener, handlers, log, concurrency: 4, join }));
+  };
+  const stopAll = async (): Promise<void> => {
+    await Promise.all(workers.splice(0).map((worker) => worker.close()));
   };
   startOne();
   const ok = async (method: string, url: string, body?: unknown): Promise<Answer['body']> => {
@@ -138,13 +145,10 @@ export async function startControlLab(): Promise<ControlLab> {
       return Object.fromEntries(Object.entries(servers).map(([name, leaf]) => [name, leaf.Web]));
     },
     startWorker: startOne,
-    stopWorker: async () => {
-      await worker?.close();
-      worker = null;
-    },
+    stopWorker: stopAll,
     close: async () => {
       await rm(gate, { force: true });
-      await worker?.close();
+      await stopAll();
       await transport.close();
       await api.close();
     },

@@ -1,5 +1,6 @@
 import type { Db } from '../../store/database.ts';
 import { findDeploymentHead } from '../../store/deployments.ts';
+import { lostWorker } from '../../store/joined-jobs.ts';
 import { type BatchInNeed, findBatchInNeed, hasOpenSteps } from '../../store/step-claims.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobHandler } from '../handler.ts';
@@ -26,7 +27,9 @@ export function joinDeploymentHandler(
     run: async ({ deploymentId }, context) => {
       const done = (steps: number) =>
         ({ outcome: 'succeeded', result: { deployment_id: deploymentId, steps } }) as const;
-      if (await hasOpenSteps(database.db, { jobId: context.jobId, deploymentId })) return done(0);
+      if (await hasOpenSteps(database.db, { jobId: context.jobId, deploymentId })) {
+        throw lostWorker();
+      }
       const terms = {
         holder: leaseHolder(deploymentId),
         leaseSeconds: pathLeaseSeconds(config),
