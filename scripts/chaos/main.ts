@@ -12,8 +12,9 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '500' },
     seed: { type: 'string', default: '1' },
     points: { type: 'string', default: 'all' },
-    servers: { type: 'string', default: '2' },
+    servers: { type: 'string', default: '4' },
     workers: { type: 'string', default: '2' },
+    slices: { type: 'string', default: '2' },
     report: { type: 'string' },
   },
 });
@@ -28,6 +29,7 @@ const lab = await startLab({
   mode,
   servers: Number(values.servers),
   workers: Number(values.workers),
+  slices: Number(values.slices),
 });
 const rounds: Round[] = [];
 let build = 0;

@@ -41,9 +41,10 @@ export async function startGatedFleet(options: {
   readonly directory: string;
   readonly authorizedKeys: readonly string[];
   readonly gate: Gate;
-  readonly victim: Victim;
+  /** Who has work at a server. */
+  readonly victimAt: (server: string) => ReturnType<Victim>;
 }): Promise<GatedFleet> {
-  const { names, directory, gate, victim } = options;
+  const { names, directory, gate, victimAt } = options;
   const told = join(directory, 'told');
   await run('mkfifo', [told]);
   for (const name of names) {
@@ -60,7 +61,8 @@ export async function startGatedFleet(options: {
   const names_ = new Map<string, string>();
   createInterface({ input: reader.stdout }).on('line', (line) => {
     const [word, id = ''] = line.split(' ');
-    const folder = join(directory, id.slice(0, id.lastIndexOf('.')), 'gate');
+    const server = id.slice(0, id.lastIndexOf('.'));
+    const folder = join(directory, server, 'gate');
     const pass = async (): Promise<void> => {
       if (word === 'begin') {
         const command = await readFile(join(folder, `command.${id}`), 'utf8').catch(() => '');
@@ -70,7 +72,7 @@ export async function startGatedFleet(options: {
       if (word === 'end') names_.delete(id);
       const moment = word === 'begin' ? 'before' : 'after';
       // What a server was told to do it does, whether or not the one who said so still lives.
-      await gate.pass({ source: 'server', moment, name, victim });
+      await gate.pass({ source: 'server', moment, name, victim: () => victimAt(server) });
       await giveLeave(join(folder, `leave.${id}`));
     };
     // A server that was stopped meanwhile waits for nothing any more.

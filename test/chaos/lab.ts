@@ -36,6 +36,7 @@ interface Member {
 /** A Muster with real servers, built from parts that can all be harmed. */
 export interface Lab {
   readonly mode: ChaosMode;
+  readonly slices: number;
   readonly gate: Gate;
   readonly fleet: GatedFleet;
   readonly servers: readonly string[];
@@ -73,6 +74,8 @@ export async function startLab(options: {
   readonly mode: ChaosMode;
   readonly servers: number;
   readonly workers: number;
+  /** Into how many slices a deployment rolls. With more than one server in a slice, workers share it. */
+  readonly slices: number;
 }): Promise<Lab> {
   const { mode } = options;
   const ends: (() => Promise<unknown>)[] = [];
@@ -82,26 +85,26 @@ export async function startLab(options: {
     }
   };
   try {
-    return await build(options.servers, mode === 'embedded' ? 1 : options.workers + 1, {
-      mode,
-      ends,
-      close,
-    });
+    const processCount = mode === 'embedded' ? 1 : options.workers + 1;
+    return await build({ ...options, processCount, ends, close });
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-async function build(
-  serverCount: number,
-  processCount: number,
-  {
-    mode,
-    ends,
-    close,
-  }: { mode: ChaosMode; ends: (() => Promise<unknown>)[]; close: () => Promise<void> },
-): Promise<Lab> {
+async function build({
+  mode,
+  servers: serverCount,
+  slices,
+  processCount,
+  ends,
+  close,
+}: Parameters<typeof startLab>[0] & {
+  readonly processCount: number;
+  readonly ends: (() => Promise<unknown>)[];
+  readonly close: () => Promise<void>;
+}): Promise<Lab> {
   const directory = await makeTemporaryDirectory();
   ends.push(() => directory.remove());
   await chmod(directory.path, 0o755);
@@ -211,13 +214,24 @@ async function build(
       }
     }
   };
+  const pidOf = (row: Record<string, unknown> | undefined): number | null => {
+    const pid = Number(String(row?.['worker'] ?? '').split(':')[1]);
+    return members.some(({ process }) => process.pid === pid) ? pid : null;
+  };
   const busyPid = async (): Promise<number | null> => {
     if (mode === 'embedded') return members[0]?.process.pid ?? null;
     const [row] = await sql(
       `select worker from jobs where kind = 'run_deployment' and status = 'running' and worker is not null`,
     );
-    const pid = Number(String(row?.['worker'] ?? '').split(':')[1]);
-    return members.some(({ process }) => process.pid === pid) ? pid : null;
+    return pidOf(row);
+  };
+  const pidAt = async (server: string): Promise<number | null> => {
+    const [row] = await sql(
+      `select j.worker from steps s join jobs j on j.id = s.job_id
+        where s.server_name = $1 and s.status in ('pending', 'running') and j.status = 'running'`,
+      [server],
+    );
+    return pidOf(row) ?? (await busyPid());
   };
 
   const ok = async (
@@ -241,12 +255,13 @@ async function build(
     directory: fleetDirectory,
     authorizedKeys: [String(keypair['public_key'])],
     gate,
-    victim: busyPid,
+    victimAt: pidAt,
   });
   ends.push(() => fleet.close());
 
   const lab: Lab = {
     mode,
+    slices,
     gate,
     fleet,
     servers,
@@ -286,7 +301,7 @@ async function build(
       }
     },
     deploy: async (build) => {
-      const path = `/app/shop/deployments?build_name=${build}&rolling_divisor=2`;
+      const path = `/app/shop/deployments?build_name=${build}&rolling_divisor=${slices}`;
       const target = { environments: ['production'], groups: ['Shop'] };
       for (;;) {
         try {

@@ -29,7 +29,7 @@ describe.skipIf(!available)(
     };
 
     beforeAll(async () => {
-      lab = await startLab({ mode: 'distributed', servers: 2, workers: 2 });
+      lab = await startLab({ mode: 'distributed', servers: 2, workers: 2, slices: 1 });
       const recorded = await recordBoundaries(lab, nextBuild());
       expect(recorded.violations).toEqual([]);
       boundaries = recorded.seen.length;

@@ -19,7 +19,7 @@ describe.skipIf(!available)('a deployment in one process ends as it would have',
   };
 
   beforeAll(async () => {
-    lab = await startLab({ mode: 'embedded', servers: 2, workers: 2 });
+    lab = await startLab({ mode: 'embedded', servers: 2, workers: 2, slices: 2 });
     const recorded = await recordBoundaries(lab, nextBuild());
     expect(recorded.violations).toEqual([]);
     boundaries = recorded.seen.length;
