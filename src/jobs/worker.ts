@@ -236,9 +236,14 @@ async function runJob(jobId: string, options: RunOptions): Promise<void> {
       return;
     }
     const body = toErrorBody(cancelled.aborted ? cancelled.reason : error);
+    const isMine = await end(
+      options,
+      log,
+      { job, claim, handler },
+      { outcome: 'failed', error: body },
+    );
     // What a person can read needs no stack; what nobody foresaw is a bug, and its stack says where.
-    if (body.code === 'internal') log.error({ err: error }, 'job failed');
-    await end(options, log, { job, claim, handler }, { outcome: 'failed', error: body });
+    if (isMine && body.code === 'internal') log.error({ err: error }, 'job failed');
   } finally {
     clearInterval(heartbeat);
   }
@@ -258,7 +263,7 @@ async function putBack(
   if (delayMs !== null && delayMs <= LONGEST_RING_MS) await queue.ring(claim.id, delayMs);
 }
 
-/** Records how a job ended, and what follows from that, in one transaction. */
+/** Records how a job ended, and what follows from that, in one transaction. @returns false if it was another's by then */
 async function end(
   options: RunOptions,
   log: Logger,
@@ -266,7 +271,7 @@ async function end(
   outcome:
     | { readonly outcome: 'succeeded'; readonly result: unknown }
     | { readonly outcome: 'failed'; readonly error: ErrorBody },
-): Promise<void> {
+): Promise<boolean> {
   const { claim, handler } = of;
   const end: JobEnd =
     outcome.outcome === 'succeeded'
@@ -287,13 +292,17 @@ async function end(
     });
     return recorded;
   });
-  if (status === null) return;
+  if (status === null) {
+    log.info('the job was taken by another worker, or has ended');
+    return false;
+  }
   await handler?.afterEnd().catch((error: unknown) => {
     log.warn({ err: error }, 'what the job has left could not be removed; upkeep will do it');
   });
   options.onJobEnded?.(endOf(of.job, status));
   const why = end.status === 'failed' ? { code: end.error.code, reason: end.error.message } : {};
   log.info(why, `job ${status}`);
+  return true;
 }
 
 function cancelledByUser(): AppError {
