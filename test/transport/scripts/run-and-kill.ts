@@ -5,6 +5,12 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { RemoteScript } from '../../../src/remote/script.ts';
 
+/**
+ * How many calls further on a script is killed the next time: every third call will do each day, and with
+ * `MUSTER_TEST_EVERY_KILL` set it is every one. Odd, so that what alternates with the calls does so in both.
+ */
+export const NEXT_KILL = process.env['MUSTER_TEST_EVERY_KILL'] === undefined ? 3 : 1;
+
 /** At which call of these programs a script is killed. */
 export interface Kill {
   readonly at: number;

@@ -13,7 +13,7 @@ import {
   makeCloneLab,
   switchDefaults,
 } from './clone-lab.ts';
-import { runAndKill } from './run-and-kill.ts';
+import { NEXT_KILL, runAndKill } from './run-and-kill.ts';
 
 let lab: CloneLab;
 const file = (name: string): string => join(lab.path, name);
@@ -28,14 +28,14 @@ afterEach(async () => {
 const killing = (): string => join(lab.root, '..', 'killing-git');
 
 describe('a script that is killed at any git command', () => {
-  // Killed after a call or before the next one is nearly the same, so every other call is met, in both ways in turn.
+  // Killed after a call or before the next one is nearly the same, so each call is met in one of both ways, in turn.
   it('leaves a clone that the next switch brings to its end', async () => {
     const base = { a: '1\n', b: '1\n', c: '1\n', gone: '1\n' };
     const one = lab.upstream.commit(base);
     await lab.initialize(one);
     let have = one;
     let at = 1;
-    for (let wasKilled = true; wasKilled; at += 1) {
+    for (let wasKilled = true; wasKilled; at += NEXT_KILL) {
       const when = at % 2 === 0 ? 'after' : 'before';
       // Each round: one file changed by hand, one untracked in the way, one added, one changed by the build.
       const mine = `by hand ${at}\n`;
@@ -105,7 +105,7 @@ describe('a script that is killed at any git command', () => {
     };
     const pack = lab.upstream.pack(commit);
     let at = 1;
-    for (let wasKilled = true; wasKilled; at += 1) {
+    for (let wasKilled = true; wasKilled; at += NEXT_KILL) {
       const exists = at % 2 === 0;
       if (exists) await mkdir(lab.path);
       wasKilled = await runAndKill(

@@ -8,7 +8,7 @@ import { pruneReleasesScript } from '../../../../src/remote/releases/prune.ts';
 import { switchReleaseScript } from '../../../../src/remote/releases/switch.ts';
 import type { RemoteScript } from '../../../../src/remote/script.ts';
 import { BRANCH, gitLine, INSTALLATION } from '../clone-lab.ts';
-import { runAndKill } from '../run-and-kill.ts';
+import { NEXT_KILL, runAndKill } from '../run-and-kill.ts';
 import { makeReleaseLab, type ReleaseLab } from './release-lab.ts';
 
 /** What changes something on a server, beside git. */
@@ -30,14 +30,14 @@ afterEach(async () => {
   await lab.close();
 });
 
-/** Kills the script at every other call in turn, before and after it, until it comes to its end. */
+/** Kills the script at its calls in turn, before one and after the next, until it comes to its end. */
 async function killEverywhere(
   programs: readonly string[],
   round: (
     at: number,
   ) => Promise<{ script: RemoteScript; input?: Buffer; check: () => Promise<void> }>,
 ): Promise<number> {
-  for (let at = 1; ; at += 1) {
+  for (let at = 1; ; at += NEXT_KILL) {
     const { script, input, check } = await round(at);
     const when = at % 2 === 0 ? 'after' : 'before';
     const kill = { at, when, programs } as const;
@@ -165,7 +165,7 @@ describe('a script on releases that is killed wherever it changes something', ()
         path,
         installationId,
         keep: 2,
-        fence: at + 1,
+        fence: lab.fence(),
         holder: 'deployment 1',
       });
       return {

@@ -46,6 +46,8 @@ export interface ReleaseLab
   prepare(want: string, gitignore?: readonly string[]): Promise<'made' | 'ready' | 'need_objects'>;
   stage(want: string, have: string | null): Promise<void>;
   switchTo(target: string, fence?: number, step?: string): Promise<SwitchAnswer>;
+  /** The one of the last deployment. */
+  fence(): number;
   /** What a deployment does: prepare, stage if need be, switch. */
   deploy(target: string, have: string): Promise<SwitchAnswer>;
   revert(
@@ -104,6 +106,7 @@ export async function makeReleaseLab(shell: readonly string[] = ['sh']): Promise
         { stdin: () => Readable.from([upstream.pack(want, have)]), ...quick },
       );
     },
+    fence: () => last,
     switchTo: (target, fence, step = '-') => {
       last = fence ?? last + 1;
       const script = switchReleaseScript({ ...common, target, step, ...locked(last) });
