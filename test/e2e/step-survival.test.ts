@@ -11,7 +11,7 @@ import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temp
 const available = requirePart('redis-server');
 
 /** Says a line, waits for a gate, says another one; a marker tells each time that it was begun. */
-const WAITING = `echo begun >>../marker-PHASE; echo "PHASE one"; until [ -e ../gate-PHASE ]; do sleep 0.1; done; echo "PHASE two"`;
+const WAITING = `echo $$ >../pid-PHASE; echo begun >>../marker-PHASE; echo "PHASE one"; until [ -e ../gate-PHASE ]; do sleep 0.1; done; echo "PHASE two"`;
 
 describe.skipIf(!available)('a step whose worker is killed', () => {
   let muster: TestMuster;
@@ -150,5 +150,35 @@ describe.skipIf(!available)('a step whose worker is killed', () => {
     expect(await read('marker-postpull')).toBe('begun\n');
     const { census } = await api('GET', '/app/shop');
     expect(JSON.stringify(census.production)).toContain('"deployed":"b1"');
+  });
+
+  it('and that is cancelled before another one has it, is ended on the server and taken back there', async () => {
+    await muster.startWorker();
+    for (const name of ['broken', 'marker-postpull', 'gate-postpull']) {
+      await rm(file(name), { force: true });
+    }
+    const id = await deploy('b2');
+    await until(
+      () => read('marker-postpull'),
+      (marker) => marker !== '',
+    );
+    const pid = (await read('pid-postpull')).trim();
+    const isRunning = () =>
+      readFile(`/proc/${pid}/cmdline`, 'utf8').then(
+        (line) => line !== '',
+        () => false,
+      );
+    expect(await isRunning()).toBe(true);
+    await muster.killWorkers();
+    await api('POST', `/app/shop/deployments/${id}/cancel`);
+    expect(await isRunning()).toBe(true);
+    await muster.startWorker();
+    const done = await until(
+      () => show(id),
+      ({ finished_at }) => finished_at !== null,
+    );
+    expect(done).toMatchObject({ status: 'cancelled' });
+    expect(await isRunning()).toBe(false);
+    expect(await read('web/version')).toBe('b1\n');
   });
 });
