@@ -3,7 +3,11 @@ import { parseName } from '../domain/names.ts';
 import { GLOBAL_SCOPE, isAllowed } from '../domain/permissions.ts';
 import type { Attributes } from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
-import { listServerInstallations, type ServerInstallation } from '../store/installations.ts';
+import {
+  forgetObservations,
+  listServerInstallations,
+  type ServerInstallation,
+} from '../store/installations.ts';
 import type { Page } from '../store/paging.ts';
 import * as store from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
@@ -154,16 +158,24 @@ export async function createServer(
   return server;
 }
 
+/** A server that was changed. */
+export interface ChangedServer {
+  readonly server: ServerDetails;
+  /** Looks at what is initialized there, if it leads to another place now; else null. */
+  readonly job: Job | null;
+}
+
 /**
- * Replaces the given top-level values.
+ * Replaces the given top-level values. Where another machine may answer from now on, what is known of the installations
+ * holds no longer, and a job looks.
  * @throws {AppError} `not_found`, `invalid_input`; `in_use` if others are reached from it and it is to be a folder
  */
 export async function changeServer(
   context: ServiceContext,
   caller: Caller,
   { name, changes }: { name: string; changes: ServerChanges },
-): Promise<ServerDetails> {
-  await context.database.transaction(async (tx) => {
+): Promise<ChangedServer> {
+  const job = await context.database.transaction(async (tx) => {
     // Who deletes servers takes the locks in this order as well.
     if (changes.connection !== undefined) await store.lockJumps(tx);
     await store.lockServer(tx, name);
@@ -185,9 +197,31 @@ export async function changeServer(
       before: describeServer(current),
       after: describeServer(changed),
     });
+    if (isSamePlace(current, changed)) return null;
+    return (await forgetObservations(tx, changed.id)) === 0
+      ? null
+      : recordJob(tx, caller, checkOf(changed));
   });
-  return getServer(context, name);
+  const looking = job === null ? null : await ringJob(context, job);
+  return { server: await getServer(context, name), job: looking };
 }
+
+/** Whether it must be the same machine, or folder, by which it is reached. */
+function isSamePlace(before: Server, after: Server): boolean {
+  return (
+    before.jumpServerId === after.jumpServerId &&
+    placeOf(before.connection) === placeOf(after.connection)
+  );
+}
+
+function placeOf(connection: Server['connection']): string {
+  return connection.kind === 'local'
+    ? connection.root
+    : `${connection.kind} ${connection.host}:${connection.port}`;
+}
+
+const checkOf = ({ id: serverId }: Server) =>
+  ({ kind: 'check_server', data: { serverId }, applicationId: null }) as const;
 
 /** Starts a job that connects to a server and looks at it. @throws {AppError} `not_found` */
 export async function checkServer(
@@ -198,11 +232,7 @@ export async function checkServer(
   const server = await getServer(context, name);
   const job = await context.database.transaction(async (tx) => {
     await recordAudit(tx, caller, { action: 'server.check', application: null, subject: name });
-    return recordJob(tx, caller, {
-      kind: 'check_server',
-      data: { serverId: server.id },
-      applicationId: null,
-    });
+    return recordJob(tx, caller, checkOf(server));
   });
   return { server, job: await ringJob(context, job) };
 }

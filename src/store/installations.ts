@@ -239,6 +239,17 @@ export async function markDrift(
   );
 }
 
+/**
+ * Notes of all that is initialized on a server that nobody has looked at it yet. What could not be reached stays so
+ * until it is reached. @returns how many installations there are
+ */
+export function forgetObservations(tx: Db, serverId: string): Promise<number> {
+  return tx.$executeRaw`
+    update installations
+       set drift = case when drift = 'unreachable' then drift else 'unknown' end, observed_at = null
+     where server_id = ${serverId}::uuid`;
+}
+
 /** Notes that there is no clone any more. */
 export async function markMissing(tx: Db, id: string): Promise<void> {
   await tellingReach(tx, id, 'moved', () =>

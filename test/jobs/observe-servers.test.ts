@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { observeDueServers, startObserver } from '../../src/jobs/observe-servers.ts';
-import { acquireLeases, leaseKey } from '../../src/store/leases.ts';
+import { acquireLeases, leaseKey, releaseHolder } from '../../src/store/leases.ts';
 import { makeTemporaryDirectory, type TemporaryDirectory } from '../support/temporary-directory.ts';
 import { startWorkingApi, type WorkingApi } from './working-api.ts';
 
@@ -273,6 +273,58 @@ describe('a check of a server', () => {
     byHand('web04', 'reset', '-q', '--hard', commit);
     await api.check('web04');
     expect(await brief('web04')).toEqual(['twin', 'none']);
+  });
+});
+
+describe('a server that is reached at another place from now on', () => {
+  const moveTo = (root: string) =>
+    api.must('PATCH', '/server/web03', { connection: { kind: 'local', root } });
+  const over = async (jobId: string): Promise<string> => {
+    const done = async () => (await api.must('GET', `/job/${jobId}`)).status;
+    await expect.poll(done).toMatch(/succeeded|failed/);
+    return done();
+  };
+
+  it('is said to have nothing known on it until it has been looked at, which happens at once', async () => {
+    const root = join(directory.path, 'web03');
+    const before = await leaf('web03');
+    const other = join(directory.path, 'other');
+    await mkdir(other);
+    // Nobody can look, so that what the change itself says can be seen.
+    const { database } = api.services;
+    const row = await database.db.server.findUniqueOrThrow({ where: { name: 'web03' } });
+    const key = leaseKey(row.id, '/opt/web');
+    await acquireLeases(database, [key], 'deployment:test');
+    const moved = await moveTo(other);
+    expect(moved).toMatchObject({
+      messages: [expect.stringContaining('leads elsewhere now')],
+      gitdeploys: [{ deployed: before.deployed, drift: 'unknown', observed_at: null }],
+      job: { kind: 'check_server' },
+    });
+    expect(await over(moved.job.job_id)).toBe('succeeded');
+    expect(await leaf('web03')).toMatchObject({ drift: 'unknown', observed_at: null });
+    await releaseHolder(database.db, 'deployment:test');
+    await api.check('web03');
+    expect(await brief('web03')).toEqual([null, 'moved']);
+    // Back again: the same clone, and so the same build.
+    const back = await moveTo(root);
+    expect(await over(back.job.job_id)).toBe('succeeded');
+    expect(await leaf('web03')).toMatchObject({ deployed: before.deployed, drift: 'none' });
+    expect(Object.keys(await moveTo(root))).not.toContain('job');
+    const { attributes } = await api.must('PATCH', '/server/web03', { attributes: { rack: 7 } });
+    expect(attributes).toEqual({ rack: 7 });
+    expect((await leaf('web03')).drift).toBe('none');
+  });
+
+  it('stays unreachable until it is reached there', async () => {
+    const root = join(directory.path, 'web03');
+    const gone = await moveTo(join(directory.path, 'nowhere'));
+    expect(await over(gone.job.job_id)).toBe('failed');
+    expect((await leaf('web03')).drift).toBe('unreachable');
+    const back = await moveTo(root);
+    expect(back.gitdeploys).toMatchObject([{ drift: 'unreachable', observed_at: null }]);
+    expect(await over(back.job.job_id)).toBe('succeeded');
+    expect((await leaf('web03')).drift).toBe('none');
   });
 });
 

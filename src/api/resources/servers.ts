@@ -1,7 +1,8 @@
 import type { z } from 'zod';
 import { describeServer } from '../../services/descriptions.ts';
-import type { Server, ServerDetails, ShownServer } from '../../services/servers.ts';
+import type { ChangedServer, Server, ServerDetails, ShownServer } from '../../services/servers.ts';
 import type * as schemas from '../schemas/servers.ts';
+import { toJobSummary } from './jobs.ts';
 import { toAttributes } from './json.ts';
 import { toTime, toTimeOrNull } from './time.ts';
 
@@ -29,5 +30,19 @@ export function toServerDetails(
       ...installation,
       observed_at: toTimeOrNull(observedAt),
     })),
+  };
+}
+
+export function toChangedServer({
+  server,
+  job,
+}: ChangedServer): z.infer<typeof schemas.ChangedServer> {
+  if (job === null) return toServerDetails(server);
+  return {
+    ...toServerDetails(server),
+    messages: [
+      `Server \`${server.name}\` leads elsewhere now, so what is initialized there is unknown until job ${job.id} has looked.`,
+    ],
+    job: toJobSummary(job),
   };
 }

@@ -3,10 +3,11 @@ import type { ServiceContext } from '../../services/context.ts';
 import * as service from '../../services/servers.ts';
 import type { Api } from '../fastify-types.ts';
 import { callerOf } from '../plugins/authentication.ts';
-import { toServer, toServerDetails } from '../resources/servers.ts';
+import { toChangedServer, toServer, toServerDetails } from '../resources/servers.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import { DeleteQuery, ListQuery, pageOf, ServerPath } from '../schemas/parameters.ts';
 import {
+  ChangedServer,
   ChangeServerBody,
   CheckedServer,
   CheckServerQuery,
@@ -107,10 +108,12 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
     config: write,
     schema: {
       summary: 'Change a server; each key given is replaced',
+      description:
+        'With another host, port, jump host or folder another machine may answer: what is initialized there is `unknown` until a job, which is started at once, has looked. It stays initialized, with the build that was deployed last.',
       tags,
       params: ServerPath,
       body: ChangeServerBody,
-      response: { 200: ServerDetails },
+      response: { 200: ChangedServer },
     },
     handler: async (request) => {
       const { host_key: hostKey, ...changes } = request.body;
@@ -118,7 +121,7 @@ export function addServerRoutes(app: Api, context: ServiceContext): void {
         name: request.params.server,
         changes: { ...changes, hostKey },
       });
-      return toServerDetails(changed);
+      return toChangedServer(changed);
     },
   });
 

@@ -136,6 +136,17 @@ export const CheckedServer = ServerDetails.extend({ job: JobSummary }).meta({
   description: 'A server and the job that looks at it.',
 });
 
+export const ChangedServer = ServerDetails.extend({
+  messages: z
+    .array(z.string())
+    .optional()
+    .meta({ description: 'What else the change has brought about.' }),
+  job: JobSummary.optional().meta({
+    description:
+      'Looks at what is initialized there, as another machine may answer from now on; until then its drift is `unknown`.',
+  }),
+}).meta({ id: 'ChangedServer', description: 'A server that was changed.' });
+
 export const ServerList = z
   .object({ servers: listing(Server), next })
   .meta({ id: 'ServerList', description: 'Servers.' });
