@@ -90,12 +90,10 @@ describe.skipIf(!available)(
       LONG_MS,
     );
 
-    it(
-      'though its worker slept for longer than its lease, and woke up too late',
-      async () => {
-        expect(await freezeAt(lab, nextBuild(), 'after server switch')).toMatchObject({
-          violations: [],
-        });
+    it.each(['after server switch', 'before postgresql update steps'])(
+      'though its worker slept %s for longer than its lease, and woke up too late',
+      async (kind) => {
+        expect(await freezeAt(lab, nextBuild(), kind)).toMatchObject({ violations: [] });
       },
       LONG_MS,
     );
