@@ -71,6 +71,16 @@ export function frozenUntil(window: FreezeWindow, now: Date): Date | null {
   return end > now ? end : null;
 }
 
+/** @returns when it ended, if it is of one moment and never holds again; else null */
+export function overSince(
+  { schedule, durationSeconds }: Pick<FreezeWindow, 'schedule' | 'durationSeconds'>,
+  now: Date,
+): Date | null {
+  if (!MOMENT.test(schedule)) return null;
+  const end = new Date(Date.parse(schedule) + durationSeconds * 1000);
+  return end <= now ? end : null;
+}
+
 /** The last time it began, `now` included; null if it never did. */
 function latestStart(
   { schedule, timezone }: Pick<FreezeWindow, 'schedule' | 'timezone'>,

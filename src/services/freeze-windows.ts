@@ -1,11 +1,15 @@
 import {
   checkFreezeWindow,
   type FreezeWindow as NewFreezeWindow,
+  overSince,
 } from '../domain/freeze-window.ts';
 import { parseName } from '../domain/names.ts';
+import { nearestName } from '../domain/nearest.ts';
+import { quoted } from '../domain/quoted.ts';
 import type { Db } from '../store/database.ts';
 import * as store from '../store/freeze-windows.ts';
 import type { Page } from '../store/paging.ts';
+import { listServerPlaces } from '../store/servers.ts';
 import { recordAudit } from './audit.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { found, SUGGESTION_PAGE } from './lookup.ts';
@@ -31,14 +35,16 @@ export function getFreezeWindow(
 }
 
 /**
- * Holds back all deployments to an environment at certain times. The environment may be without servers yet.
+ * Holds back all deployments to an environment at certain times. The environment may be without servers yet, and the
+ * time may be over, as what is described once is applied again and again; but that is told.
+ * @returns it, and why it may not do what was meant
  * @throws {AppError} `invalid_input`, `already_exists`
  */
 export async function createFreezeWindow(
   context: ServiceContext,
   caller: Caller,
   input: NewFreezeWindow,
-): Promise<FreezeWindow> {
+): Promise<{ readonly window: FreezeWindow; readonly messages: readonly string[] }> {
   const name = parseName('freeze window', input.name);
   const environment = parseName('environment', input.environment);
   checkFreezeWindow(input);
@@ -50,8 +56,26 @@ export async function createFreezeWindow(
       subject: `${environment}/${name}`,
       after: describe(window),
     });
-    return window;
+    return { window, messages: await doubtsAbout(tx, window) };
   });
+}
+
+async function doubtsAbout(db: Db, window: FreezeWindow): Promise<string[]> {
+  const messages: string[] = [];
+  const environments = (await listServerPlaces(db)).map((server) => server.environment);
+  if (!environments.includes(window.environment)) {
+    const near = nearestName(window.environment, environments);
+    messages.push(
+      `No server is in environment ${quoted(window.environment)}, so this freezes nothing yet${near === null ? '.' : `; did you mean \`${near}\`?`}`,
+    );
+  }
+  const end = overSince(window, new Date());
+  if (end !== null) {
+    messages.push(
+      `This was over at ${end.toISOString()} and never comes again, so it freezes nothing; give a later moment, or five fields as cron has them for what comes again.`,
+    );
+  }
+  return messages;
 }
 
 /** @throws {AppError} `not_found` */

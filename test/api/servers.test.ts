@@ -173,6 +173,30 @@ describe('a jump host', () => {
   });
 });
 
+describe('a freeze window', () => {
+  const put = async (environment: string, name: string, schedule: string): Promise<string[]> => {
+    const url = `/server/environments/${environment}/freezewindows?name=${name}`;
+    const reply = await api.call('PUT', url, { body: { schedule, duration: 3600 } });
+    expect(reply.status, reply.text).toBe(201);
+    return reply.body.messages;
+  };
+
+  it('that freezes nothing is told as such when it is made: no server, or no time', async () => {
+    await api.call('PUT', '/server?name=frozen&environment=wintertime', {
+      body: { connection: { kind: 'local', root: '/srv/frozen' } },
+    });
+    expect(await put('wintertime', 'weekly', '0 18 * * 5')).toEqual([]);
+    expect(await put('wintertime', 'later', '2999-12-24T12:00:00Z')).toEqual([]);
+    expect(await put('wintertime', 'before', '2020-12-24T12:00:00Z')).toEqual([
+      expect.stringContaining('over at 2020-12-24T13:00:00.000Z'),
+    ]);
+    expect(await put('wintertim', 'weekly', '0 18 * * 5')).toEqual([
+      expect.stringMatching(/^No server is in environment `wintertim`.*did you mean `wintertime`/),
+    ]);
+    expect(await put('nowhere-near-it', 'before', '2020-12-24T12:00:00Z')).toHaveLength(2);
+  });
+});
+
 describe('a server', () => {
   it('moves to another environment, and the old one is gone with its last server', async () => {
     await put('/server?name=mover&environment=before', ssh());

@@ -3,6 +3,7 @@ import {
   checkFreezeWindow,
   type FreezeWindow,
   frozenUntil,
+  overSince,
 } from '../../src/domain/freeze-window.ts';
 
 const window = (of: Partial<FreezeWindow>): FreezeWindow => ({
@@ -34,6 +35,17 @@ describe('a freeze window', () => {
     expect(until(berlin, '2026-07-01T16:30:00Z')).toBe('2026-07-01T17:00:00.000Z');
     expect(until(berlin, '2026-12-01T16:30:00Z')).toBe(null);
     expect(until(berlin, '2026-12-01T17:30:00Z')).toBe('2026-12-01T18:00:00.000Z');
+  });
+
+  it('is over for good once its only moment is, and never if it comes again', () => {
+    const since = (of: Partial<FreezeWindow>, now: string) =>
+      overSince(window(of), new Date(now))?.toISOString() ?? null;
+    const once = { schedule: '2026-12-24T12:00:00+01:00', durationSeconds: 3600 };
+    expect(since(once, '2026-12-24T11:59:59Z')).toBeNull();
+    expect(since(once, '2026-12-24T12:00:00Z')).toBe('2026-12-24T12:00:00.000Z');
+    expect(
+      since({ schedule: '0 0 1 1 *', durationSeconds: 60 }, '2026-12-24T12:00:00Z'),
+    ).toBeNull();
   });
 
   it('may be one moment', () => {

@@ -5,6 +5,7 @@ import { callerOf } from '../plugins/authentication.ts';
 import { toFreezeWindow } from '../resources/freeze-windows.ts';
 import { DeletedReply } from '../schemas/common.ts';
 import {
+  CreatedFreezeWindow,
   CreateFreezeWindowBody,
   CreateFreezeWindowQuery,
   EnvironmentPath,
@@ -59,11 +60,11 @@ export function addFreezeWindowRoutes(app: Api, context: ServiceContext): void {
       params: EnvironmentPath,
       querystring: CreateFreezeWindowQuery,
       body: CreateFreezeWindowBody,
-      response: { 201: FreezeWindow },
+      response: { 201: CreatedFreezeWindow },
     },
     handler: async (request, reply) => {
       const { duration, ...given } = request.body;
-      const window = await service.createFreezeWindow(context, callerOf(request), {
+      const { window, messages } = await service.createFreezeWindow(context, callerOf(request), {
         ...request.params,
         ...request.query,
         ...given,
@@ -73,7 +74,7 @@ export function addFreezeWindowRoutes(app: Api, context: ServiceContext): void {
       return reply
         .code(201)
         .header('location', `/server/environments/${environment}/freezewindows/${name}`)
-        .send(toFreezeWindow(window));
+        .send({ ...toFreezeWindow(window), messages: [...messages] });
     },
   });
 

@@ -52,6 +52,13 @@ export const FreezeWindow = z
   })
   .meta({ id: 'FreezeWindow', description: 'A time in which nothing is deployed.' });
 
+export const CreatedFreezeWindow = FreezeWindow.extend({
+  messages: z.array(z.string()).meta({
+    description:
+      'What the caller should know: that no server is in the environment, or that the time is over.',
+  }),
+}).meta({ id: 'CreatedFreezeWindow', description: 'A freeze window that was just created.' });
+
 export const FreezeWindowList = z
   .object({
     environment: z.string().meta({ description: 'The environment.' }),
