@@ -17,10 +17,7 @@ export const REQUESTS: Row = {
   work: 'small reads and writes per second on one API process',
   needsPeers: false,
   run: async (bench) => {
-    const muster = await startBenchMuster(bench, {
-      MUSTER_LOG_LEVEL: 'warn',
-      MUSTER_OBSERVE_INTERVAL_SECONDS: '0',
-    });
+    const muster = await startBenchMuster(bench, { MUSTER_OBSERVE_INTERVAL_SECONDS: '0' });
     await muster.call('PUT', '/app?app_name=shop');
     await muster.call('PUT', '/app/shop/builds?build_name=b1');
     const routes = [await recordRoute(muster, 'GET'), await recordRoute(muster, 'PATCH')];
