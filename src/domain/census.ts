@@ -54,7 +54,7 @@ export interface CensusFilter {
 }
 
 /** Where pairs stand whose gitdeploy is in no group that holds the server. Never a group's name: those begin with a letter or digit. */
-const UNGROUPED = '-';
+export const UNGROUPED = '-';
 
 export interface CensusOptions<Row extends CensusRow, Leaf> {
   /** All groups of the application, also when the filter names one: `-` depends on all. */

@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCensus } from '../../src/store/installations.ts';
 import { type RowTap, startRowTap } from '../support/row-tap.ts';
+import { addPerson } from './people.ts';
 import { startTestApi, type TestApi } from './test-api.ts';
 
 let api: TestApi;
@@ -119,5 +120,51 @@ describe('a census of 10,000 pairs', () => {
     await api.call('PATCH', '/server/node1', { body: { environment: 'elsewhere' } });
     const changed = await api.call('GET', '/app/large/census?server=node1', { headers });
     expect([changed.status, Object.keys(changed.body)]).toEqual([200, ['elsewhere']]);
+  });
+});
+
+describe('a census of what one name has', () => {
+  beforeAll(async () => {
+    await api.call('PUT', '/app?app_name=small');
+    for (const [name, environment] of [
+      ['bare', 'testing'],
+      ['hidden', 'vault'],
+    ]) {
+      const connection = { kind: 'local', root: '/srv' };
+      const body = { connection };
+      await api.call('PUT', `/server?name=${name}&environment=${environment}`, { body });
+    }
+  });
+
+  it.each([
+    ['environment=testing'],
+    ['server=bare'],
+    ['group=-'],
+    ['server=bare&environment=testing'],
+  ])('is empty for %s, which is there and has nothing of the application', async (query) => {
+    const reply = await api.call('GET', `/app/small/census?${query}`);
+    expect([reply.status, reply.body]).toEqual([200, {}]);
+  });
+
+  it.each([
+    ['environment=testin', 'environments `testin` (did you mean `testing`?)'],
+    ['server=bar', 'servers `bar` (did you mean `bare`?)'],
+    ['group=front', 'groups `front`'],
+    ['server=bare&environment=nowhere', 'environments `nowhere`'],
+  ])('is refused for %s, which nothing is called', async (query, words) => {
+    const reply = await api.call('GET', `/app/small/census?${query}`);
+    expect([reply.status, reply.body.error.code]).toEqual([400, 'invalid_input']);
+    expect(reply.body.error.message).toContain(`There are no ${words}`);
+  });
+
+  it('does not tell who may not look at a server whether there is one', async () => {
+    const permissions = { apps: { small: 'read' }, actions: {}, servers: ['ba*'] };
+    const reader = await addPerson(api, 'reader', permissions);
+    const ask = async (server: string): Promise<string> => {
+      const reply = await reader.call('GET', `/app/small/census?server=${server}`);
+      return `${reply.status} ${String(reply.body.error?.message).replaceAll(server, '…')}`;
+    };
+    expect(await ask('hidden')).toBe(await ask('invented'));
+    expect(await ask('bare')).toBe('200 undefined');
   });
 });

@@ -34,7 +34,7 @@ describe('applications', () => {
       census: {},
     });
     expect((await api.call('GET', `${A}?census=false`)).body).not.toHaveProperty('census');
-    expect((await api.call('GET', `${A}/census?details=true&environment=x`)).body).toEqual({});
+    expect((await api.call('GET', `${A}/census?details=true`)).body).toEqual({});
     await put('/app?app_name=short.lived');
     expect(await api.call('DELETE', '/app/short.lived')).toMatchObject({
       status: 200,

@@ -31,7 +31,8 @@ const tags = ['applications'];
 const read = { permission: { scope: 'application', access: 'read' } } as const;
 const write = { permission: { scope: 'application', access: 'write' } } as const;
 
-const only = (what: string) => text(`Only what is under this ${what}.`).exactOptional();
+const only = (what: string) =>
+  text(`Only what is under this ${what}; 400 if there is none of that name.`).exactOptional();
 
 export function addApplicationRoutes(app: Api, context: ServiceContext): void {
   app.route({
@@ -97,7 +98,10 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
       const { application: name } = request.params;
       const application = toApplication(await service.getApplication(context, name));
       if (!request.query.census) return application;
-      const census = await getCensus(context, name, { details: false });
+      const census = await getCensus(context, callerOf(request), {
+        application: name,
+        details: false,
+      });
       // The census is text already, and large: it is put in place, not read and written again.
       return sendJson(reply, `${JSON.stringify(application).slice(0, -1)},"census":${census}}`);
     },
@@ -120,7 +124,10 @@ export function addApplicationRoutes(app: Api, context: ServiceContext): void {
       response: { 200: Census },
     },
     handler: async (request, reply) =>
-      sendJson(reply, await getCensus(context, request.params.application, request.query)),
+      sendJson(
+        reply,
+        await getCensus(context, callerOf(request), { ...request.params, ...request.query }),
+      ),
   });
 
   app.route({
