@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SshFleet } from '../../scripts/fleet/ssh-fleet.ts';
+import { eachLimited } from '../../src/jobs/each-limited.ts';
 import { runProgram } from '../builds/run-program.ts';
 import type { PeerKey } from '../ssh-keys.ts';
 import { atOnce } from './contestant.ts';
@@ -54,16 +55,11 @@ export async function openPeerNetwork(
     warmConfig,
     key: of.key,
     portOf: of.portOf,
-    onEach: async (script) => {
-      const waiting = [...names];
-      const runSome = async (): Promise<void> => {
-        for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-          const ended = await of.fleet.inspect(name, script);
-          if (ended.exitCode !== 0) throw new Error(`${name}: ${ended.stderr}`);
-        }
-      };
-      await atOnce(Array.from({ length: AT_ONCE }), runSome);
-    },
+    onEach: (script) =>
+      eachLimited(names, AT_ONCE, async (name) => {
+        const ended = await of.fleet.inspect(name, script);
+        if (ended.exitCode !== 0) throw new Error(`${name}: ${ended.stderr}`);
+      }),
     open: () => atOnce(names, (name) => runProgram(['ssh', '-F', warmConfig, name, 'true'])),
     close: () =>
       atOnce(names, (name) =>

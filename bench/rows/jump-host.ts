@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { sshFleetAvailable, startSshFleet } from '../../scripts/fleet/ssh-fleet.ts';
+import { eachLimited } from '../../src/jobs/each-limited.ts';
 import type { Bench } from '../bench.ts';
 import { SMALL_BUILD } from '../builds/build-kind.ts';
 import { openVersions } from '../builds/versions.ts';
@@ -12,7 +13,6 @@ import {
   registerServer,
 } from '../muster/contestant.ts';
 import { startBenchMuster } from '../muster/muster.ts';
-import { atOnce } from '../peers/contestant.ts';
 import { breakdownTable } from '../race.ts';
 import type { Row } from '../row.ts';
 import { table } from '../row.ts';
@@ -22,6 +22,7 @@ import { medianRatio, summary } from '../statistics.ts';
 const SERVERS = 200;
 const JUMP = 'jump';
 const MAX_REPETITIONS = 3;
+const CHANGES_AT_ONCE = 8;
 
 /** Row 10: many servers that are reached through one sshd as Debian configures it. */
 export const JUMP_HOST: Row = {
@@ -101,10 +102,10 @@ async function openServers(bench: Bench): Promise<{
   let number = 0;
   return {
     route: (through) =>
-      atOnce(servers, (server) => {
+      eachLimited(servers, CHANGES_AT_ONCE, async (server) => {
         const way = through === undefined ? { ...server } : { ...server, jump: through };
         const connection = { jump: null, ...connectionOf(way) };
-        return muster.call('PATCH', `/server/${server.name}`, { connection });
+        await muster.call('PATCH', `/server/${server.name}`, { connection });
       }),
     update: async () => {
       bench.signal.throwIfAborted();
