@@ -27,6 +27,42 @@ const refusal = async (method: string, url: string, body: unknown): Promise<stri
   return reply.body.error.message;
 };
 
+describe('a number that JSON cannot carry', () => {
+  it('is refused in attributes, by its place, as what is stored would be another one', async () => {
+    const connection = { kind: 'local', root: '/srv' };
+    const written = (number: string): string =>
+      `{"connection":${JSON.stringify(connection)},"attributes":{"ids":[1,{"serial":${number}}]}}`;
+    for (const number of ['12345678901234567890', '-9007199254740993', '1e999']) {
+      const message = await refusal('PUT', SERVER, written(number));
+      expect(message).toBe(
+        '`attributes.ids.1.serial` is a number beyond 9007199254740991, which would be rounded; give it as a string.',
+      );
+    }
+    const reply = await api.call('PUT', SERVER, { body: written('9007199254740991') });
+    expect(reply).toMatchObject({
+      status: 201,
+      body: { attributes: { ids: [1, { serial: 9_007_199_254_740_991 }] } },
+    });
+  });
+
+  it.each([
+    ['PUT', '/app/shop/builds?build_name=b1', {}],
+    ['PUT', GITDEPLOY, gitdeploy({})],
+    ['PUT', '/app/shop/groups?name=front', { gitdeploys: [] }],
+    ['PATCH', '/server/web01', {}],
+  ])('is refused by %s %s', async (method, url, more) => {
+    const message = await refusal(method, url, { ...more, attributes: { serial: 2 ** 60 } });
+    expect(message).toContain('`attributes.serial` is a number beyond');
+  });
+
+  it('is found in a list of any length, and ten times at most', async () => {
+    const body = `{"attributes":{"a":[${'0,'.repeat(200_000)}${'1e17,'.repeat(11)}0]}}`;
+    const message = await refusal('PATCH', '/server/web01', body);
+    expect(message.split('would be rounded')).toHaveLength(11);
+    expect(message).toMatch(/^`attributes\.a\.200000` is a number/);
+  });
+});
+
 describe('a misspelt key', () => {
   it.each([
     [

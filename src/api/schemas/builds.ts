@@ -1,22 +1,17 @@
 import { z } from 'zod';
 import { ARCHIVE_TYPES } from '../../domain/archive-entry.ts';
-import {
-  Attributes,
-  applicationName,
-  createdTime,
-  listing,
-  next,
-  StoredError,
-  timeOrNull,
-} from './common.ts';
+import { Attributes, GivenAttributes } from './attributes.ts';
+import { applicationName, createdTime, listing, next, StoredError, timeOrNull } from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, limit, oneOf, text, wait } from './parameters.ts';
 
 export const CreateBuildQuery = z.strictObject({
   build_name: text('Name of the new build. A `/` in it becomes `-`.'),
 });
-export const CreateBuildBody = z.strictObject({ attributes: Attributes.optional() }).optional();
-export const ChangeBuildBody = z.strictObject({ attributes: Attributes });
+export const CreateBuildBody = z
+  .strictObject({ attributes: GivenAttributes.optional() })
+  .optional();
+export const ChangeBuildBody = z.strictObject({ attributes: GivenAttributes });
 
 export const UploadQuery = z.strictObject({
   file_type: oneOf(ARCHIVE_TYPES, 'What kind of archive it is.'),

@@ -1,11 +1,6 @@
 import { z } from 'zod';
 import { ERROR_CODES } from '../../domain/errors.ts';
 
-/** Free JSON of the operator's own. */
-export const Attributes = z
-  .record(z.string(), z.unknown())
-  .meta({ description: 'Whatever the operator wants to note.' });
-
 const time = (description: string) =>
   z.string().meta({ description: `${description} ISO 8601, UTC.`, format: 'date-time' });
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { HealthChecks } from '../../domain/health-check.ts';
-import { Attributes, applicationName, createdTime, listing, next } from './common.ts';
+import { Attributes, GivenAttributes } from './attributes.ts';
+import { applicationName, createdTime, listing, next } from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, flagInBody, text, wait } from './parameters.ts';
 
@@ -59,7 +60,7 @@ const Actions = z
 const changeable = {
   package: z.string().min(1).meta({ description: 'The package to deploy; it need not exist yet.' }),
   location: Location,
-  attributes: Attributes.optional(),
+  attributes: GivenAttributes.optional(),
   options: Options.optional(),
   actions: Actions.optional(),
   health_checks: HealthChecks.optional().meta({

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { Attributes, applicationName, createdTime, listing, next } from './common.ts';
+import { Attributes, GivenAttributes } from './attributes.ts';
+import { applicationName, createdTime, listing, next } from './common.ts';
 import { flag, flagInBody, nameList, text } from './parameters.ts';
 
 export const CreateGroupQuery = z.strictObject({
@@ -20,7 +21,7 @@ const description = z.string().nullish().meta({ description: 'What it is for.' }
 export const CreateGroupBody = z.strictObject({
   gitdeploys,
   description,
-  attributes: Attributes.optional(),
+  attributes: GivenAttributes.optional(),
 });
 
 export const ChangeGroupQuery = z.strictObject({
@@ -31,7 +32,7 @@ export const ChangeGroupBody = z
   .strictObject({
     gitdeploys: gitdeploys.exactOptional(),
     description,
-    attributes: Attributes.optional(),
+    attributes: GivenAttributes.optional(),
     rolling_deploy: flagInBody('Whether its servers are deployed to in slices.').optional(),
   })
   .optional();

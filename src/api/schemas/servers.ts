@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ServerFacts } from '../../domain/server-facts.ts';
-import { Attributes, createdTime, drift, listing, next, timeOrNull } from './common.ts';
+import { Attributes, GivenAttributes } from './attributes.ts';
+import { createdTime, drift, listing, next, timeOrNull } from './common.ts';
 import { JobSummary } from './jobs.ts';
 import { flag, flagInBody, text, wait } from './parameters.ts';
 
@@ -59,7 +60,7 @@ const datacenter = z.string().nullish().meta({ description: 'Where it stands.' }
 export const CreateServerBody = z.strictObject({
   connection: Connection,
   datacenter,
-  attributes: Attributes.optional(),
+  attributes: GivenAttributes.optional(),
 });
 
 export const ChangeServerBody = z.strictObject({
@@ -70,7 +71,7 @@ export const ChangeServerBody = z.strictObject({
       'Pins this host key, `type base64`, without giving the connection again; null forgets the pinned one, so that the next connection pins what it sees.',
   }),
   datacenter,
-  attributes: Attributes.optional(),
+  attributes: GivenAttributes.optional(),
 });
 
 export const Server = z
