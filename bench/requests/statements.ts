@@ -13,8 +13,7 @@ const SETTLE_MS = 300;
 const LINE_START = /^\d{4}-\d\d-\d\d [\d:.]+ \S+ \[(\d+)\](?: \S+)? (\w+): {2}/;
 
 /**
- * What PostgreSQL is asked during a request, read from its own log. Statements of other connections, such as those by
- * which the worker looks for jobs, are left out: they are none of the process that has sent the most.
+ * What PostgreSQL is asked during a request, read from its own log, without what Muster asks by itself meanwhile.
  */
 export async function recordStatements(
   muster: BenchMuster,
@@ -51,7 +50,7 @@ function readStatements(log: string): Statement[] {
   const statements: Statement[] = [];
   for (const [i, { pid, level, text }] of entries.entries()) {
     const [, sent] = /^(?:statement|execute [^:]*): ([\s\S]*)$/.exec(text) ?? [];
-    if (level !== 'LOG' || sent === undefined || isOfTheBench(sent)) continue;
+    if (level !== 'LOG' || sent === undefined || isOfOthers(sent)) continue;
     const next = entries[i + 1];
     const detail = next?.pid === pid && next.level === 'DETAIL' ? next.text : '';
     statements.push({ text: sent, values: readParameters(detail) });
@@ -59,9 +58,9 @@ function readStatements(log: string): Statement[] {
   return statements;
 }
 
-/** What the bench and the worker's reconciler ask while a request is recorded. */
-function isOfTheBench(statement: string): boolean {
-  return /log_statement|pg_reload_conf|LISTEN|from jobs/i.test(statement);
+/** What the bench asks while a request is recorded, and what Muster asks now and then by itself. */
+function isOfOthers(statement: string): boolean {
+  return /log_statement|pg_reload_conf|listen |from jobs|webhook|leases/i.test(statement);
 }
 
 /** `Parameters: $1 = 'a', $2 = NULL` */

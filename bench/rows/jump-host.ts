@@ -20,6 +20,8 @@ import { serverNames } from '../site.ts';
 import { medianRatio, summary } from '../statistics.ts';
 
 const SERVERS = 200;
+/** With `--quick`. */
+const QUICK_SERVERS = 40;
 const JUMP = 'jump';
 const MAX_REPETITIONS = 3;
 const CHANGES_AT_ONCE = 8;
@@ -79,9 +81,10 @@ async function openServers(bench: Bench): Promise<{
   failedSteps(): Promise<number>;
 }> {
   const muster = await startBenchMuster(bench, { MUSTER_OBSERVE_INTERVAL_SECONDS: '0' });
-  bench.say(`starting ${SERVERS} sshd`);
+  const count = bench.options.quick ? QUICK_SERVERS : SERVERS;
+  bench.say(`starting ${count} sshd`);
   const fleet = await startSshFleet({
-    names: [JUMP, ...serverNames(SERVERS)],
+    names: [JUMP, ...serverNames(count)],
     directory: join(await bench.directory('jump'), 'fleet'),
     authorizedKeys: [await makeMusterKey(muster)],
   });
