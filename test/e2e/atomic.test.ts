@@ -159,7 +159,10 @@ describe.skipIf(!available)('a gitdeploy that switches atomically', () => {
     });
     const left = shown.replace('.web.muster/', '');
     expect(JSON.stringify(done.body)).toContain(`${left}/mine`);
-    expect(await on('s0', 'ls -A /opt')).toBe('');
+    // What pruning had kept of the edit before.
+    expect(await on('s0', 'find /opt -type f; cat $(find /opt -type f)')).toMatch(
+      /^\/opt\/\.web\.muster\/kept\/[0-9a-f]{12}\/version\nmine$/,
+    );
     expect(await on('s1', 'find /opt -type f')).toBe(`/opt/${shown}/mine`);
     const moved = await ok('PATCH', GITDEPLOY, {
       location: { path: '/opt/web', gitrepo: 'web', default_branch: 'master' },
