@@ -64,11 +64,11 @@ export async function openVersions(directory: string, shape: BuildShape): Promis
   };
 }
 
-/** Other files in every version, spread over all folders. */
+/** Other files in every version, spread over all folders; of each kind of file as many as it has a part of all. */
 function changedIn(version: number, shape: BuildShape): number[] {
   const count = changedFiles(shape);
   const every = Math.floor(shape.files / count);
-  return Array.from({ length: count }, (_, i) => (i * every + version * 7) % shape.files);
+  return Array.from({ length: count }, (_, i) => i * every + ((i * 37 + version * 13) % every));
 }
 
 async function commitFolder(

@@ -1,4 +1,5 @@
 import { runProgram } from '../builds/run-program.ts';
+import type { Way } from '../peers/contestant.ts';
 import { breakdownTable, race, ratioToFastest, timesTable } from '../race.ts';
 import type { Row } from '../row.ts';
 import { openSite, type Site } from '../site.ts';
@@ -22,21 +23,23 @@ export const SLOW_WAY: Row = {
     });
     for (const contestant of [site.us, ...site.peers]) await site.begin(contestant);
     const bytesPerPack: number[] = [];
+    /** The same way, with a look at what goes over the link meanwhile. */
+    const counted = (way: Way): Way => ({
+      ...way,
+      deliver: async (version) => {
+        const before = await sentBytes(site);
+        await way.deliver(version);
+        const sent = ((await sentBytes(site)) - before) / site.fleet.servers.length;
+        const pack = await thinPackBytes(site.versions.repository, version.commit);
+        bytesPerPack.push(sent / pack);
+      },
+    });
     const result = await race(bench, site, {
       repetitions: Math.min(MAX_REPETITIONS, bench.options.repetitions),
       ways: (contestant) =>
         contestant.updates.map((way) => ({
           name: way.name,
-          run: async () => {
-            if (contestant !== site.us) return site.update(contestant, way);
-            const next = await site.versions.get((await site.present(contestant)).number + 1);
-            await way.prepare?.(next);
-            const before = await sentBytes(site);
-            const tookMs = await site.update(contestant, way);
-            const sent = ((await sentBytes(site)) - before) / site.fleet.servers.length;
-            bytesPerPack.push(sent / (await thinPackBytes(site.versions.repository, next.commit)));
-            return tookMs;
-          },
+          run: () => site.update(contestant, contestant === site.us ? counted(way) : way),
         })),
     });
     return {
