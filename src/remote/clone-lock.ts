@@ -9,15 +9,12 @@ import { GIT_PRELUDE } from './git-prelude.ts';
  */
 export const CLONE_LOCK_PRELUDE = String.raw`${GIT_PRELUDE}
 locked=false
+# unlock FILES…: and remove these first
 unlock() {
-  [ "$locked" = false ] || rm -rf "$GIT_DIR/muster.lock"
+  [ "$locked" = false ] || rm -rf "$@" "$GIT_DIR/muster.lock"
   locked=false
 }
-# Whatever a script makes for itself in a clone lies in "work", which the next run empties if this one is killed.
-clean_up() {
-  [ "$locked" = false ] || rm -rf "$work" "$GIT_DIR/muster.lock"
-  locked=false
-}
+clean_up() { unlock; }
 
 # take_lock FENCE HOLDER
 take_lock() {
@@ -51,17 +48,24 @@ OWNER
     fi
   done
   locked=true
-  work=$GIT_DIR/muster-work
-  echo "$1 $$ $(identify $$) $2" >"$lock/owner" && { [ ! -e "$work" ] || rm -rf "$work"; } && mkdir "$work" || fail command_failed "$lock cannot be written; check the disk."
+  # What the script makes for itself goes with the lock, also when it is killed and another one takes over.
+  work=$lock
+  identify_self
+  echo "$1 $$ $identity $2" >"$lock/owner" || fail command_failed "$lock cannot be written; check the disk."
 }
 
-# pass_fence FENCE
-pass_fence() {
+# check_fence FENCE: "line" is the one that was let in last.
+check_fence() {
   read_line "$GIT_DIR/muster-fence"
   [ -n "$line" ] || line=0
   [ "$1" -ge "$line" ] ||
     fail fenced_off "A later deployment has been at $GIT_WORK_TREE already; this one ($1) may not go on." \
       "{\"fence\":$1,\"last\":$line}"
+}
+
+# pass_fence FENCE
+pass_fence() {
+  check_fence "$1"
   [ "$1" -eq "$line" ] || {
     echo "$1" >"$work/fence" && mv -f "$work/fence" "$GIT_DIR/muster-fence"
   } || fail command_failed "$GIT_DIR/muster-fence cannot be written; check the disk." '{}' true

@@ -48,16 +48,39 @@ clone_value() {
   [ ! -f "$1/.git/config" ] || git config --file "$1/.git/config" --get "$2" 2>/dev/null || :
 }
 
+# scan_config PATH BRANCH: what the configuration of the clone at PATH says as git writes it, read without a process:
+# "installed", whose clone it is, and "tracks", the remote of the branch. What is written otherwise is not found.
+scan_config() {
+  installed= tracks= section=
+  [ -r "$1/.git/config" ] || return 0
+  while read -r key equals value; do
+    case $key in
+      '['*) section="$key $equals" ;;
+      installation) [ "$section" != '[muster] ' ] || installed=$value ;;
+      remote) [ "$section" != "[branch \"$2\"]" ] || tracks=$value ;;
+    esac
+  done <"$1/.git/config"
+}
+
+# is_clone_of PATH INSTALLATION
+is_clone_of() {
+  [ -d "$1/.git" ] || return 1
+  scan_config "$1" ''
+  [ "$installed" = "$2" ] || [ "$(clone_value "$1" muster.installation)" = "$2" ]
+}
+
 # enter_clone PATH INSTALLATION: from here on git works on that clone.
 enter_clone() {
   require_git
-  if [ ! -d "$1/.git" ] || [ "$(clone_value "$1" muster.installation)" != "$2" ]; then
+  if ! is_clone_of "$1" "$2"; then
     fail clone_missing "There is no clone of this Muster at $1; initialize the gitdeploy on this server again."
   fi
   cd "$1" || fail command_failed "The folder $1 cannot be entered; check its permissions."
   GIT_DIR=$1/.git GIT_WORK_TREE=$1
   export GIT_DIR GIT_WORK_TREE
 }
+
+ATTRIBUTES='* -text -ident !eol !filter !working-tree-encoding'
 
 # write_info GITDIR PATTERNS…: the exclude list, and the end of all conversions.
 write_info() {
@@ -69,8 +92,14 @@ write_info() {
       [ $# -eq 0 ] || printf '%s\n' "$@"
     } >"$info/exclude.new" &&
     mv -f "$info/exclude.new" "$info/exclude" &&
-    echo '* -text -ident !eol !filter !working-tree-encoding' >"$info/attributes.new" &&
+    echo "$ATTRIBUTES" >"$info/attributes.new" &&
     mv -f "$info/attributes.new" "$info/attributes"
+}
+
+# is_ref NAME VALUE: read from the file itself; a ref that git has packed is not found.
+is_ref() {
+  read_line "$GIT_DIR/$1"
+  [ "$line" = "$2" ]
 }
 
 has_commit() { git cat-file -e "$1^{commit}" 2>/dev/null; }

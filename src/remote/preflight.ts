@@ -55,7 +55,8 @@ while [ $# -gt 0 ]; do
   shift 3
   state=ready holder=null
   find_free "$home"
-  owner=$(cat "$home/.git/muster.lock/owner" 2>/dev/null)
+  read_line "$home/.git/muster.lock/owner"
+  owner=$line
   if [ -n "$owner" ]; then
     IFS=' ' read -r owner_fence owner_pid owner_start owner_name <<OWNER
 $owner
@@ -65,7 +66,7 @@ OWNER
     fi
   fi
   if [ -n "$git_version" ]; then
-    if [ ! -d "$home/.git" ] || [ "$(clone_value "$home" muster.installation)" != "$installation" ]; then
+    if ! is_clone_of "$home" "$installation"; then
       state=missing
     elif [ ! -w "$home" ] || [ ! -w "$home/.git" ] || [ ! -w "$home/.git/objects" ]; then
       state=read_only

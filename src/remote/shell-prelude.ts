@@ -70,6 +70,14 @@ identify() {
   sed -n 's/.*) [^ZX] \([^ ]* \)\{18\}\([^ ]*\).*/\2/p' "/proc/$1/stat" 2>/dev/null
 }
 
+# identify_self: the same of this very process, as "identity".
+identify_self() {
+  identity=
+  { IFS= read -r line <"/proc/$$/stat"; } 2>/dev/null || return 0
+  set -- $line
+  shift 21 2>/dev/null && identity=$1
+}
+
 # signal_group NAME PID: to that process group, or where there is none, to the process. In the one form that dash, bash
 # and busybox take alike.
 signal_group() { kill "-$1" "-$2" 2>/dev/null || kill "-$1" "$2" 2>/dev/null; }

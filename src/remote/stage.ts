@@ -60,17 +60,23 @@ point_at_want() {
     fail command_failed "The commit is here but cannot be named: $words"
 }
 
-if has_commit "$want" && is_complete "$want"; then
-  point_at_want
+# A ref that Muster has set is of a commit that was whole, and takes no process to read.
+if is_ref "refs/remotes/origin/$branch" "$want"; then
   answer ',"state":"present"'
 fi
-if [ -n "$have" ] && ! has_commit "$have"; then
-  answer ',"state":"need_full"'
+if [ -z "$have" ] || ! is_ref refs/muster/deployed "$have"; then
+  if has_commit "$want" && is_complete "$want"; then
+    point_at_want
+    answer ',"state":"present"'
+  fi
+  if [ -n "$have" ] && ! has_commit "$have"; then
+    answer ',"state":"need_full"'
+  fi
 fi
 
 incoming=$GIT_DIR/muster-incoming.$$
 clean_up() { rm -rf "$incoming"; }
-words=$(mkdir -p "$incoming/pack" 2>&1 && { echo $$ >"$incoming/pid"; identify $$ >"$incoming/start"; }) ||
+words=$(mkdir -p "$incoming/pack" 2>&1 && identify_self && echo $$ >"$incoming/pid" && echo "$identity" >"$incoming/start") ||
   fail command_failed "There is no place for the pack in $path/.git: $words"
 
 quarantined() (
@@ -85,12 +91,11 @@ quarantined is_complete "$want" ||
   fail clone_damaged "Objects that commit $want needs are not in the clone; initialize it again." "{\"want\":\"$want\"}"
 
 # The index last: a pack without one is not seen.
-for suffix in pack rev idx; do
-  for file in "$incoming"/pack/*."$suffix"; do
-    [ -f "$file" ] || continue
-    words=$(mv -f "$file" "$GIT_DIR/objects/pack/" 2>&1) || fail command_failed "The pack cannot be kept: $words"
-  done
+set --
+for file in "$incoming"/pack/*.pack "$incoming"/pack/*.rev "$incoming"/pack/*.idx; do
+  [ ! -f "$file" ] || set -- "$@" "$file"
 done
+[ $# -eq 0 ] || words=$(mv -f "$@" "$GIT_DIR/objects/pack/" 2>&1) || fail command_failed "The pack cannot be kept: $words"
 point_at_want
 answer ',"state":"staged"'
 `;

@@ -9,6 +9,7 @@ import {
   checkLine,
   checkServerPath,
 } from './operands.ts';
+import { QUICK_SWITCH } from './quick-switch.ts';
 import { defineScript, type RemoteScript } from './script.ts';
 
 /** Which clone goes to which commit, and how local changes meet it. */
@@ -110,11 +111,16 @@ path=$1 branch=$2 installation=$3 target=$4 favor=$5 ignore_whitespace=$6 fence=
 shift 9
 enter_clone "$path" "$installation"
 take_lock "$fence" "$holder"
-pass_fence "$fence"
+check_fence "$fence"
 remove_stale_git_locks "$branch"
 
 note=$GIT_DIR/muster-switch
+told=$GIT_DIR/muster-switched
 next=$work/next
+${QUICK_SWITCH}
+quick_switch "$@"
+pass_fence "$fence"
+
 if [ -f "$note" ]; then
   recover >"$work/words" 2>&1 ||
     fail clone_damaged "What a broken-off deployment left at $path cannot be put right; make room or repair it by hand: $(cat "$work/words")"
@@ -189,7 +195,6 @@ names_refused() {
 
 # What this very step has brought before whoever asked for it could hear of it. The note is written before the branch
 # moves, and is true only if it has moved.
-told=$GIT_DIR/muster-switched
 if [ "$step" != - ] && [ -f "$told" ]; then
   IFS=' ' read -r told_step told_from told_result told_local <"$told"
   if [ "$told_step" = "$step" ] && [ "$told_result" = "$from" ] && [ "$on_branch" = true ]; then
