@@ -133,7 +133,7 @@ async function compose(config: Config, log: Logger, parts: Parts): Promise<Muste
         concurrency: config.workerConcurrency,
         leaseSeconds: config.jobLeaseSeconds,
         listener,
-        join: { topic: JOIN_TOPIC, find: (name) => insertJoiningJob(database.db, name) },
+        join: { topic: JOIN_TOPIC, find: (name) => insertJoiningJob(database, name) },
         retentionDays: config.jobRetentionDays,
         auditRetentionDays: config.auditRetentionDays,
         onJobEnded: metrics.jobEnded,

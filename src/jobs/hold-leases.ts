@@ -1,4 +1,4 @@
-import type { Database } from '../store/database.ts';
+import type { Database, Db } from '../store/database.ts';
 import {
   acquireLeases,
   type Fences,
@@ -8,6 +8,7 @@ import {
   listLeases,
   parkLeases,
   releaseLeases,
+  takeLeases,
 } from '../store/leases.ts';
 import { startRenewal } from './renew-leases.ts';
 
@@ -35,8 +36,8 @@ export interface HeldLeases {
   readonly fences: Fences;
   /** Aborted when one of them is lost, or as the request's signal. */
   readonly lost: AbortSignal;
-  /** Takes some of them anew, so that whoever else has used them is outdated. */
-  retake(keys: readonly string[]): Promise<void>;
+  /** Takes some of them anew, in a transaction, so that whoever else has used them is outdated. */
+  retake(tx: Db, keys: readonly string[]): Promise<void>;
 }
 
 /** How long the lease of a (server, path) lasts: longer than that of the job, whose loss ends the work under it. */
@@ -62,12 +63,11 @@ export async function holdLeases<T>(
   if ('heldBy' in taken) return { held: false, heldBy: taken.heldBy };
   const fences = fencesOf(taken.leases);
   const renewal = startRenewal(database, by, fences);
-  const retake = (keys: readonly string[]): Promise<void> =>
-    renewal.whileStill(async () => {
-      const again = await acquireLeases(database, keys, by);
-      if ('heldBy' in again) return renewal.giveUp();
-      for (const { key, fence } of again.leases) fences.set(key, fence);
-    });
+  const retake = async (tx: Db, keys: readonly string[]): Promise<void> => {
+    const again = await takeLeases(tx, keys, by);
+    for (const { key, fence } of again) fences.set(key, fence);
+    if (again.length < new Set(keys).size) renewal.giveUp();
+  };
   let keep = false;
   try {
     const lost = AbortSignal.any([request.signal, renewal.lost]);

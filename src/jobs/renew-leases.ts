@@ -5,8 +5,6 @@ import { type LeaseHolder, renewLeases } from '../store/leases.ts';
 export interface Renewal {
   /** Aborted when one of them is another holder's, or was taken anew by somebody else. */
   readonly lost: AbortSignal;
-  /** Does something with the leases while they are not being renewed. */
-  whileStill(work: () => Promise<void>): Promise<void>;
   giveUp(): void;
   stop(): Promise<void>;
 }
@@ -19,35 +17,28 @@ export function startRenewal(
 ): Renewal {
   const lost = new AbortController();
   const giveUp = (): void => lost.abort(new Error('a lease was lost to another holder'));
-  let underWay: Promise<void> = Promise.resolve();
-  let isBusy = false;
-
-  const oneAtATime = (work: () => Promise<void>): Promise<void> => {
-    isBusy = true;
-    const done = underWay.then(work).finally(() => {
-      isBusy = false;
-    });
-    underWay = done.catch(() => undefined);
-    return done;
-  };
+  let underWay: Promise<void> | null = null;
   const renew = async (): Promise<void> => {
     const leases = [...fences].map(([key, fence]) => ({ key, fence }));
     if (leases.length === 0) return;
     const isWhole = await renewLeases(database.db, by, leases);
-    // What was dropped meanwhile may be lost.
+    // What was dropped or taken anew meanwhile may be lost.
     const isWanted = leases.every(({ key, fence }) => fences.get(key) === fence);
     if (!isWhole && isWanted) giveUp();
   };
   const timer = setInterval(
     () => {
-      // The database is away: the leases still run for a while, and the job's own heartbeat gives up in time.
-      if (!isBusy) oneAtATime(renew).catch(() => undefined);
+      underWay ??= renew()
+        // The database is away: the leases still run for a while, and the job's own heartbeat gives up in time.
+        .catch(() => undefined)
+        .finally(() => {
+          underWay = null;
+        });
     },
     (by.leaseSeconds * 1000) / 3,
   );
   return {
     lost: lost.signal,
-    whileStill: oneAtATime,
     giveUp,
     stop: async () => {
       clearInterval(timer);

@@ -6,6 +6,7 @@ import { listApplicationNames } from '../store/applications.ts';
 import type { Db } from '../store/database.ts';
 import { type EventRow, listJobEvents } from '../store/events.ts';
 import * as store from '../store/jobs.ts';
+import { JOINED_JOBS } from '../store/joined-jobs.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { requestDeploymentCancel } from './cancel-deployment.ts';
@@ -125,6 +126,13 @@ export async function cancelJob(
       const { deploymentId } = run.data;
       await requestDeploymentCancel(tx, caller, { jobId: id, deploymentId, application });
       return;
+    }
+    if (job.kind === JOINED_JOBS) {
+      throw new AppError(
+        'conflict',
+        'A worker does its share of a deployment by this job; cancel the deployment.',
+        { details: { deployment_id: JOB_KINDS.join_deployment.parse(job.data).deploymentId } },
+      );
     }
     if (!(await store.requestJobCancel(tx, id))) return;
     await recordAudit(tx, caller, {

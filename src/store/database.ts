@@ -118,8 +118,10 @@ const UNREACHABLE_CODES = new Set([
   'P2028',
   'P2037',
 ]);
-/** What a row names is gone, or the row itself; or two transactions waited for each other. */
-const OVERTAKEN_CODES = new Set(['P2003', 'P2025', 'P2034']);
+/** What a row names is gone, or the row itself. */
+const OVERTAKEN_CODES = new Set(['P2003', 'P2025']);
+/** Two transactions have waited for each other. */
+const DEADLOCK_TEXT = /40P01|deadlock detected/;
 const UNREACHABLE_TEXT =
   /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|not queryable|Client was closed|the database system is|timeout exceeded when trying to connect|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
 
@@ -136,6 +138,13 @@ function translateError(error: unknown): unknown {
     return new AppError(
       'conflict',
       'Something that this is about was changed or deleted at the same moment. Nothing was changed; look at the present state and try again.',
+      { cause: error, retryable: true },
+    );
+  }
+  if (code === 'P2034' || DEADLOCK_TEXT.test(text)) {
+    return new AppError(
+      'service_unavailable',
+      'This and something else waited for each other, so it was undone. Nothing was changed; try again.',
       { cause: error, retryable: true },
     );
   }

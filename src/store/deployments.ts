@@ -204,7 +204,8 @@ export async function findDeployment(db: Db, id: string): Promise<DeploymentRow 
 
 /** Reads a deployment without its plan, and keeps others from changing it until the transaction ends. */
 export async function lockDeployment(tx: Db, id: string): Promise<DeploymentHead | null> {
-  await tx.$executeRaw`select 1 from deployments where id = ${id}::uuid for update`;
+  // Who only refers to it, as a worker does that records what a server has, is not kept from that.
+  await tx.$executeRaw`select 1 from deployments where id = ${id}::uuid for no key update`;
   return findDeploymentHead(tx, id);
 }
 
@@ -454,8 +455,8 @@ export async function startStep(
   id: string,
   { progress, ...values }: StepStart & { readonly progress?: StepProgress },
 ): Promise<void> {
-  await db.step.update({
-    where: { id },
+  const { count } = await db.step.updateMany({
+    where: { id, status: { in: ['pending', 'running'] } },
     data: {
       status: 'running',
       startedAt: new Date(),
@@ -464,6 +465,7 @@ export async function startStep(
       ...(progress === undefined ? {} : { progress: toJson(progress) }),
     },
   });
+  if (count === 0) throw new Error('a step that has ended was to begin');
 }
 
 /** How far a step has got; null if it has not begun, or has ended. */

@@ -1,5 +1,5 @@
 import { AppError, toErrorBody } from '../domain/errors.ts';
-import type { Db } from './database.ts';
+import type { Database, Db } from './database.ts';
 import { notify } from './events.ts';
 
 /** The kind of the jobs by which workers join a deployment that another one runs. */
@@ -14,28 +14,32 @@ export function inviteWorkers(tx: Db): Promise<void> {
 }
 
 /**
- * Records that a worker joins a deployment: the oldest that another worker runs, that has open steps on more than one
- * server, and that it has not joined yet.
+ * Records that a worker joins a deployment: the oldest that another worker prepares, or has a batch of under way with
+ * steps that nobody has taken, on more than one server; and that it has not joined yet.
  * @returns the id of the job, for this worker to take; null if nobody needs it
  */
-export async function insertJoiningJob(db: Db, worker: string): Promise<string | null> {
-  const [found] = await db.$queryRaw<{ deploymentId: string; jobId: string }[]>`
-    select run.data->>'deploymentId' as "deploymentId", run.id::text as "jobId" from jobs run
-     where run.kind = 'run_deployment' and run.status = 'running' and run.lease_expires_at >= now()
-       and run.worker <> ${worker} and run.cancel_requested_at is null
-       and (select count(*) > 1
-              from (select distinct s.server_id from steps s
-                     where s.deployment_id = (run.data->>'deploymentId')::uuid
-                       and s.status in ('pending', 'running') limit 2) as servers)
-       and not exists (select from jobs mine
-                        where mine.kind = ${JOINED_JOBS} and mine.status in ('queued', 'running')
-                          and mine.worker = ${worker}
-                          and mine.data->>'deploymentId' = run.data->>'deploymentId')
-     order by run.id limit 1`;
-  if (found === undefined) return null;
-  const data = { kind: JOINED_JOBS, data: { ...found }, username: 'muster', worker };
-  const job = await db.job.create({ data });
-  return job.id;
+export function insertJoiningJob(database: Database, worker: string): Promise<string | null> {
+  return database.transaction(async (tx) => {
+    // Held until this is recorded: whoever ends the deployment ends this job, too.
+    const [found] = await tx.$queryRaw<{ deploymentId: string; jobId: string }[]>`
+      select run.data->>'deploymentId' as "deploymentId", run.id::text as "jobId"
+        from jobs run join deployments d on d.id = (run.data->>'deploymentId')::uuid
+       where run.kind = 'run_deployment' and run.status = 'running' and run.lease_expires_at >= now()
+         and run.worker <> ${worker} and run.cancel_requested_at is null
+         and (select count(*) > 1
+                from (select distinct s.server_id from steps s join batches b on b.id = s.batch_id
+                       where s.deployment_id = d.id and s.job_id is null and s.status in ('pending', 'running')
+                         and (d.status = 'preparing' or b.status = 'running') limit 2) as servers)
+         and not exists (select from jobs mine
+                          where mine.kind = ${JOINED_JOBS} and mine.status in ('queued', 'running')
+                            and mine.worker = ${worker}
+                            and mine.data->>'deploymentId' = run.data->>'deploymentId')
+       order by run.id limit 1
+         for share of run`;
+    if (found === undefined) return null;
+    const data = { kind: JOINED_JOBS, data: { ...found }, username: 'muster', worker };
+    return (await tx.job.create({ data })).id;
+  });
 }
 
 /**

@@ -1,5 +1,6 @@
 import { AppError } from '../domain/errors.ts';
 import type { Database, Db } from './database.ts';
+import { Prisma } from './generated/client.ts';
 
 /** A right to touch one (server, path), with the number that outdates every earlier holder. */
 export interface Lease {
@@ -33,20 +34,11 @@ export async function acquireLeases(
   by: string | LeaseHolder,
 ): Promise<{ leases: Lease[] } | { heldBy: string; key: string }> {
   const sorted = [...new Set(keys)].sort();
-  const { holder, leaseSeconds } = holderOf(by);
+  const { holder } = holderOf(by);
   class Taken extends Error {}
   try {
     return await database.transaction(async (tx) => {
-      const leases = await tx.$queryRaw<Lease[]>`
-        insert into leases as l (key, holder, fence, expires_at)
-        select k, ${holder}, (extract(epoch from clock_timestamp()) * 1000)::bigint,
-               now() + make_interval(secs => ${leaseSeconds})
-          from unnest(${sorted}::text[]) as k order by k
-        on conflict (key) do update
-           set holder = excluded.holder, fence = greatest(l.fence + 1, excluded.fence),
-               expires_at = excluded.expires_at
-         where l.expires_at < now() or l.holder = excluded.holder
-        returning key, fence`;
+      const leases = await takeLeases(tx, sorted, by);
       if (leases.length < sorted.length) throw new Taken();
       return { leases };
     });
@@ -62,6 +54,25 @@ export async function acquireLeases(
   }
 }
 
+/** As `acquireLeases`, as a part of a transaction. @returns those that were to be had */
+export function takeLeases(
+  tx: Db,
+  keys: readonly string[],
+  by: string | LeaseHolder,
+): Promise<Lease[]> {
+  const { holder, leaseSeconds } = holderOf(by);
+  return tx.$queryRaw<Lease[]>`
+    insert into leases as l (key, holder, fence, expires_at)
+    select k, ${holder}, (extract(epoch from clock_timestamp()) * 1000)::bigint,
+           now() + make_interval(secs => ${leaseSeconds})
+      from unnest(${[...new Set(keys)].sort()}::text[]) as k order by k
+    on conflict (key) do update
+       set holder = excluded.holder, fence = greatest(l.fence + 1, excluded.fence),
+           expires_at = excluded.expires_at
+     where l.expires_at < now() or l.holder = excluded.holder
+    returning key, fence`;
+}
+
 /** Keeps a holder's leases for as long again, parked ones as they are. @returns false if any of them is lost. */
 export async function renewLeases(
   db: Db,
@@ -70,10 +81,19 @@ export async function renewLeases(
 ): Promise<boolean> {
   const { holder, leaseSeconds } = holderOf(by);
   const count = await db.$executeRaw`
+    with mine as (${lockedInOrder(holder, leases)})
     update leases l set expires_at = greatest(l.expires_at, now() + make_interval(secs => ${leaseSeconds}))
-      from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
-     where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
+      from mine where l.key = mine.key`;
   return count === leases.length;
+}
+
+/** All who change several leases lock them in this order, so that none waits for another in a circle. */
+function lockedInOrder(holder: string, leases: readonly Lease[]): Prisma.Sql {
+  return Prisma.sql`
+    select l.key from leases l
+      join unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as m(key, fence)
+        on l.key = m.key and l.fence = m.fence
+     where l.holder = ${holder} order by l.key for update of l`;
 }
 
 /** The leases of a holder, for who works in its name. Those that it has lost are not among them. */
@@ -86,9 +106,8 @@ export function listLeases(db: Db, keys: readonly string[], holder: string): Pro
 /** Keeps a holder's leases until it comes back or gives them up, however long that takes. */
 export async function parkLeases(db: Db, holder: string, leases: readonly Lease[]): Promise<void> {
   await db.$executeRaw`
-    update leases l set expires_at = 'infinity'
-      from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
-     where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
+    with mine as (${lockedInOrder(holder, leases)})
+    update leases l set expires_at = 'infinity' from mine where l.key = mine.key`;
 }
 
 /** Gives leases back. The rows stay, so that fences only grow. */
@@ -98,15 +117,15 @@ export async function releaseLeases(
   leases: readonly Lease[],
 ): Promise<void> {
   await db.$executeRaw`
-    update leases l set expires_at = now() - interval '1 second', holder = ''
-      from unnest(${leases.map((l) => l.key)}::text[], ${leases.map((l) => l.fence)}::bigint[]) as mine(key, fence)
-     where l.key = mine.key and l.fence = mine.fence and l.holder = ${holder}`;
+    with mine as (${lockedInOrder(holder, leases)})
+    update leases l set expires_at = now() - interval '1 second', holder = '' from mine where l.key = mine.key`;
 }
 
 /** Gives back everything that a holder has, for who ends its work without having taken the leases itself. */
 export async function releaseHolder(db: Db, holder: string): Promise<void> {
   await db.$executeRaw`
-    update leases set expires_at = now() - interval '1 second', holder = '' where holder = ${holder}`;
+    with mine as (select key from leases where holder = ${holder} order by key for update)
+    update leases l set expires_at = now() - interval '1 second', holder = '' from mine where l.key = mine.key`;
 }
 
 /** The fences of leases by key. */

@@ -27,7 +27,7 @@ export interface ClaimRequest {
   readonly phase: DeploymentPhase;
   /** The job that asks. */
   readonly jobId: string;
-  /** Servers that all workers may be at, at once. */
+  /** Servers that all workers may be at, at once. 0 takes nothing, and only looks. */
   readonly concurrency: number;
   /** Servers of the deployment that may have failed; null for any number. */
   readonly maxFailures: number | null;
@@ -37,26 +37,31 @@ export interface ClaimRequest {
 export interface StepClaims {
   /** All steps of each server, as they stand. */
   readonly steps: readonly StepRow[];
-  /** Servers of which nobody has the steps yet. */
+  /** Servers of which nobody has the steps yet, and somebody may take them. */
   readonly openServers: number;
   /** Steps that other jobs have and that have not ended. */
   readonly othersSteps: number;
-  /** True if a user has cancelled it, or too many servers have failed: nobody gets any more. */
-  readonly isStopped: boolean;
+  /** True if there are steps in the hands of jobs whose workers are silent, or that have ended. */
+  readonly areStepsLost: boolean;
 }
 
 /**
- * Takes steps of a running batch for a job: an equal share of what is open, so that workers which have joined find
- * something, within what the deployment may do at once. A step is in the hands of one job at a time, until that job ends.
+ * Takes steps of a running batch for a job: an equal share of what is open, and of what the deployment may do at once, so
+ * that workers which have joined find something. A step is in the hands of one job at a time, until that job ends. What
+ * has no target yet is not to be taken; and nothing is any more once a user has cancelled, or too many servers have failed.
  */
 export async function claimSteps(tx: Db, request: ClaimRequest): Promise<StepClaims> {
   const { batchId, deploymentId, jobId, concurrency, phase } = request;
   // One at a time: what is counted below must not change before it is taken.
   await tx.$executeRaw`select 1 from batches where id = ${batchId}::uuid for update`;
   const [counts] = await tx.$queryRaw<Counts[]>`
-    select count(distinct server_id) filter (where job_id is null)::int as open,
+    select count(distinct server_id) filter (where job_id is null and target_commit is not null)::int as open,
            count(distinct server_id) filter (where job_id is not null)::int as busy,
+           count(distinct server_id) filter (where job_id = ${jobId}::uuid)::int as mine,
            count(*) filter (where job_id <> ${jobId}::uuid)::int as others,
+           count(*) filter (where job_id <> ${jobId}::uuid and not exists (
+             select from jobs j
+              where j.id = steps.job_id and j.status = 'running' and j.lease_expires_at >= now()))::int as lost,
            (select count(distinct f.server_id)::int from steps f join batches b on b.id = f.batch_id
              where f.deployment_id = ${deploymentId}::uuid and f.status = 'failed' and b.phase::text = ${phase}) as failed,
            (select cancel_requested_at is not null and ${phase} = 'forward' from deployments
@@ -65,26 +70,46 @@ export async function claimSteps(tx: Db, request: ClaimRequest): Promise<StepCla
              where kind = ${JOINED_JOBS} and status = 'running' and lease_expires_at >= now()
                and data->>'deploymentId' = ${deploymentId}) as joined
       from steps where batch_id = ${batchId}::uuid and status in ('pending', 'running')`;
-  const { open, busy, others, failed, joined, isCancelled } = counts ?? NOTHING;
-  const isStopped = isCancelled || (request.maxFailures !== null && failed > request.maxFailures);
-  const share = isStopped
-    ? 0
-    : Math.max(0, Math.min(Math.ceil(open / (1 + joined)), concurrency - busy));
-  const steps = share === 0 ? [] : await takeServers(tx, { batchId, jobId, servers: share });
-  return { steps, openServers: open - share, othersSteps: others, isStopped };
+  const { open, busy, mine, others, lost, failed, joined, isCancelled } = counts ?? NOTHING;
+  const isTooMany = request.maxFailures !== null && failed > request.maxFailures;
+  const mayTake = isCancelled || isTooMany ? 0 : open;
+  const workers = 1 + joined;
+  const share = Math.min(
+    Math.ceil(mayTake / workers),
+    Math.ceil(concurrency / workers) - mine,
+    concurrency - busy,
+  );
+  const steps = share <= 0 ? [] : await takeServers(tx, { batchId, jobId, servers: share });
+  return {
+    steps,
+    openServers: mayTake - Math.max(0, share),
+    othersSteps: others,
+    areStepsLost: lost > 0,
+  };
 }
 
-/** How a batch stands, in servers, and in steps of other jobs. */
+/** How a batch stands, in servers; `others` and `lost` in steps. */
 interface Counts {
   readonly open: number;
   readonly busy: number;
+  readonly mine: number;
   readonly others: number;
+  readonly lost: number;
   readonly failed: number;
   readonly joined: number;
   readonly isCancelled: boolean;
 }
 
-const NOTHING: Counts = { open: 0, busy: 0, others: 0, failed: 0, joined: 0, isCancelled: false };
+const NOTHING: Counts = {
+  open: 0,
+  busy: 0,
+  mine: 0,
+  others: 0,
+  lost: 0,
+  failed: 0,
+  joined: 0,
+  isCancelled: false,
+};
 
 async function takeServers(
   tx: Db,
@@ -93,17 +118,26 @@ async function takeServers(
   const rows = await tx.$queryRaw<{ id: string }[]>`
     update steps set job_id = ${jobId}::uuid
      where batch_id = ${batchId}::uuid and status in ('pending', 'running') and job_id is null
+       and target_commit is not null
        and server_id in (
          select server_id from steps
           where batch_id = ${batchId}::uuid and status in ('pending', 'running') and job_id is null
+            and target_commit is not null
           group by server_id order by min(server_name) limit ${servers})
     returning id::text`;
   return readSteps(tx, rows);
 }
 
+/** Keeps what nobody has taken of a batch from being taken, until targets are saved anew. */
+export async function withholdSteps(tx: Db, batchId: string): Promise<void> {
+  // In the order that claims have: a claim under way comes to its end first.
+  await tx.$executeRaw`select 1 from batches where id = ${batchId}::uuid for update`;
+  await tx.step.updateMany({ where: { batchId, jobId: null }, data: { targetCommit: null } });
+}
+
 /**
- * Takes over what a job has left whose worker is silent, and ends that job, so that its worker can write nothing more
- * should it wake up. Whoever calls it must take the leases anew before it touches a server.
+ * Takes over what jobs have left whose workers are silent, and ends these jobs, so that such a worker can write nothing
+ * more should it wake up. Whoever calls it must take the leases anew before it touches a server.
  * @returns the steps that are to be gone on with, and those that have ended but may not be cleared up after
  */
 export async function takeOverSteps(
@@ -139,13 +173,12 @@ export async function hasOpenSteps(
   return count > 0;
 }
 
-/** Takes the steps of a deployment that have not ended out of all hands. @returns how many were in any */
-export async function freeSteps(tx: Db, deploymentId: string): Promise<number> {
-  const { count } = await tx.step.updateMany({
-    where: { deploymentId, jobId: { not: null }, status: { in: ['pending', 'running'] } },
-    data: { jobId: null },
+/** Takes the steps of a deployment that have not ended out of all hands, for its own worker to give out anew. */
+export async function freeSteps(tx: Db, deploymentId: string): Promise<void> {
+  await tx.step.updateMany({
+    where: { deploymentId, status: { in: ['pending', 'running'] } },
+    data: { jobId: null, targetCommit: null },
   });
-  return count;
 }
 
 /** How the steps of a batch stand. */

@@ -51,7 +51,7 @@ export async function startControlLab(): Promise<ControlLab> {
   const workers: Worker[] = [];
   const startOne = (): void => {
     const handlers = createHandlers({ config, database, depot, transport });
-    const join = { topic: JOIN_TOPIC, find: (name: string) => insertJoiningJob(database.db, name) };
+    const join = { topic: JOIN_TOPIC, find: (name: string) => insertJoiningJob(database, name) };
     workers.push(startWorker({ database, queue, listener, handlers, log, concurrency: 4, join }));
   };
   const stopAll = async (): Promise<void> => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { claimJob, findJob, guardClaim, insertJob } from '../../src/store/jobs.ts';
-import { claimSteps } from '../../src/store/step-claims.ts';
+import { claimSteps, saveStepTargets } from '../../src/store/step-claims.ts';
 import { type ControlLab, SERVERS, startControlLab } from './control-lab.ts';
 
 const WORKERS = 3;
@@ -94,16 +94,23 @@ describe('workers beside the one that runs a deployment', () => {
     const claim = await claimJob(db(), row.id, { worker: 'dead', leaseSeconds: 3 });
     const batch = await db().batch.findFirstOrThrow({ where: { deploymentId: id, index: 1 } });
     await db().batch.update({ where: { id: batch.id }, data: { status: 'running' } });
-    const taken = await lab.api.services.database.transaction((tx) =>
-      claimSteps(tx, {
+    const steps = await stepsOf(id);
+    const commit = steps.find(({ targetCommit }) => targetCommit !== null)?.targetCommit ?? '';
+    const ofBatch = steps.filter(({ batchId }) => batchId === batch.id);
+    const taken = await lab.api.services.database.transaction(async (tx) => {
+      await saveStepTargets(
+        tx,
+        ofBatch.map((step) => ({ id: step.id, commit, isStaged: true })),
+      );
+      return claimSteps(tx, {
         batchId: batch.id,
         deploymentId: id,
         phase: 'forward',
         jobId: row.id,
         concurrency: 10,
         maxFailures: 0,
-      }),
-    );
+      });
+    });
     expect(taken.steps).toHaveLength(1);
     await lab.open();
 

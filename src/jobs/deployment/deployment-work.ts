@@ -50,8 +50,10 @@ export interface DeploymentWork extends PhaseWork {
 export const allSteps = ({ batches }: PhaseWork): StepWork[] => batches.flatMap((b) => b.steps);
 
 /** True as long as a step has not come to an end. */
-export const isOpen = ({ step }: StepWork): boolean =>
-  step.status === 'pending' || step.status === 'running';
+export const isOpen = ({ step }: StepWork): boolean => isOpenStatus(step.status);
+
+export const isOpenStatus = (status: StepRow['status']): boolean =>
+  status === 'pending' || status === 'running';
 
 /** The lease of a step's clone. */
 export const keyOf = ({ server, gitdeploy }: Pick<StepWork, 'server' | 'gitdeploy'>): string =>

@@ -10,9 +10,10 @@ import { leaseHolder } from './deployment-end.ts';
 import { keyOf } from './deployment-work.ts';
 import { runShare, type Share } from './run-share.ts';
 
-/** How often a worker that has joined looks for steps, and for how long in vain. */
-const LOOK_MS = 100;
-const PATIENCE_MS = 10_000;
+/** How often a worker that has joined looks for steps: at first soon, then less; and for how long in vain. */
+const FIRST_LOOK_MS = 50;
+const LAST_LOOK_MS = 250;
+const PATIENCE_MS = 60_000;
 
 /**
  * Runs steps of a deployment beside the worker that runs it, as long as there are any to take. That one decides on everything
@@ -38,21 +39,24 @@ export function joinDeploymentHandler(
       const signal = AbortSignal.any([context.signal, context.draining]);
       const steps = await shareLeases(database, terms, async (leases) => {
         let count = 0;
-        let patience = PATIENCE_MS;
-        for (; patience > 0 && !signal.aborted; patience -= LOOK_MS) {
+        let lookMs = FIRST_LOOK_MS;
+        let needed = performance.now();
+        while (!signal.aborted && performance.now() - needed < PATIENCE_MS) {
           const need = await findBatchInNeed(database.db, deploymentId);
           if (need === 'over') break;
           const share = need === null ? null : await shareOf(database.db, need, deploymentId);
           if (share !== null) {
+            needed = performance.now();
             const taken = await runShare(dependencies, context, {
               ...share,
               ...whileLeased(leases),
               signal: AbortSignal.any([leases.lost, context.cancelled]),
             });
             count += taken;
-            if (taken > 0) patience = PATIENCE_MS;
+            if (taken > 0) lookMs = FIRST_LOOK_MS;
           }
-          await pause(LOOK_MS, signal);
+          await pause(lookMs, signal);
+          lookMs = Math.min(LAST_LOOK_MS, lookMs * 2);
         }
         return count;
       });

@@ -3,21 +3,29 @@ import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
 import { type BatchRow, finishStep, moveBatch, type StepRow } from '../../store/deployments.ts';
 import { inviteWorkers } from '../../store/joined-jobs.ts';
-import { listStepsOf } from '../../store/step-claims.ts';
+import { listStepsOf, type StepTarget, saveStepTargets } from '../../store/step-claims.ts';
 import type { JobDependencies } from '../dependencies.ts';
-import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
 import type { HeldLeases } from '../hold-leases.ts';
-import { type BatchWork, isOpen, keyOf, type PhaseWork, type StepWork } from './deployment-work.ts';
+import {
+  type BatchWork,
+  isOpen,
+  isOpenStatus,
+  keyOf,
+  type PhaseWork,
+  type StepWork,
+} from './deployment-work.ts';
 import { isLeftOut } from './left-out.ts';
 import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
 import { passGates } from './pass-gates.ts';
-import { runShare, type Share, stepRun } from './run-share.ts';
-import { cleanUpAfter } from './run-step.ts';
+import { cleanUp, runShare, type Share } from './run-share.ts';
 
 export interface BatchesRun {
   readonly work: PhaseWork;
   readonly held: HeldLeases;
+  readonly commitOf: (step: StepWork) => string;
+  /** Ids of the steps whose objects are not on the server yet. */
+  readonly unstaged: ReadonlySet<string>;
   /** Steps whose server has something newer by now. */
   readonly outdated: OutdatedSteps;
   /** Aborted when the work is to end: cancelled, or as the leases are lost. */
@@ -99,28 +107,26 @@ async function runBatch(
     fences: held.fences,
     signal,
     lost: held.lost,
-    onTakenOver: (items) => held.retake(items.map(keyOf)),
+    onTakenOver: (tx, items) => held.retake(tx, items.map(keyOf)),
   };
   const open = steps.filter(isOpen);
   if (batch.status === 'running') {
     // Its worker died, maybe between the end of a step and the clearing up after it.
     const ended = steps.filter((item) => !isOpen(item) && item.step.status !== 'skipped');
-    await eachLimited(ended, work.options.concurrency, (item) =>
-      cleanUpAfter(dependencies, context, item, stepRun(share, item)),
-    );
+    await cleanUp(dependencies, context, share, ended);
     held.lost.throwIfAborted();
+    await context.transaction((tx) => giveOut(tx, open, run));
   } else {
     await record({ status: 'running', steps: steps.length }, async (tx) => {
+      await giveOut(tx, open, run);
       await moveBatch(tx, batch.id, 'running', { startedAt: batch.startedAt ?? new Date() });
-      if (open.length > 1) await inviteWorkers(tx);
     });
   }
-  await endHopeless(context, open, run);
   await runShare(dependencies, context, share);
   if (context.cancelled.aborted) return 'cancelled';
   const now = await listStepsOf(dependencies.database.db, batch.id);
   noteFailures(failures, now);
-  const isUnderWay = now.some(({ status }) => status === 'running');
+  const isUnderWay = now.some(({ status, jobId }) => isOpenStatus(status) && jobId !== null);
   if (context.draining.aborted && (isUnderWay || !isTooMany(failures))) return 'interrupted';
   const isWhole = now.every((step) => step.status === 'succeeded' || isLeftOut(step));
   const status = isWhole ? 'succeeded' : 'failed';
@@ -129,29 +135,38 @@ async function runBatch(
   return finishedAt;
 }
 
-/** Ends the steps that need not begin: what comes later on a server rests on what came before it. */
-async function endHopeless(
-  context: JobContext,
+/**
+ * Lets workers take the steps of a batch, with what each brings. Those that need not begin end first: what comes later on
+ * a server rests on what came before it.
+ */
+async function giveOut(
+  tx: Db,
   open: readonly StepWork[],
-  { failures, outdated }: BatchesRun & { readonly failures: Failures },
+  run: BatchesRun & { readonly failures: Failures },
 ): Promise<void> {
-  const end = (item: StepWork): Parameters<typeof finishStep>[2] | null => {
-    if (failures.servers.has(item.server.id)) return { status: 'skipped' };
-    if (failures.leftOut.has(item.server.id)) {
-      return { status: 'skipped', error: unreachableBefore(item) };
-    }
-    const newer = outdated.get(item.step.id);
-    if (newer === undefined) return null;
-    return { status: 'failed', error: toErrorBody(outdatedError(item, newer)) };
-  };
-  const ends = open.flatMap((item) => {
-    const values = end(item);
-    return values === null ? [] : [{ id: item.step.id, values }];
-  });
-  if (ends.length === 0) return;
-  await context.transaction(async (tx) => {
-    for (const { id, values } of ends) await finishStep(tx, id, values);
-  });
+  const targets: StepTarget[] = [];
+  for (const item of open) {
+    const { id } = item.step;
+    const end = endOf(item, run);
+    if (end !== null) await finishStep(tx, id, end);
+    else targets.push({ id, commit: run.commitOf(item), isStaged: !run.unstaged.has(id) });
+  }
+  await saveStepTargets(tx, targets);
+  if (targets.length > 1) await inviteWorkers(tx);
+}
+
+/** Why a step need not begin; null if it is to be run. */
+function endOf(
+  item: StepWork,
+  { failures, outdated }: BatchesRun & { readonly failures: Failures },
+): Parameters<typeof finishStep>[2] | null {
+  if (failures.servers.has(item.server.id)) return { status: 'skipped' };
+  if (failures.leftOut.has(item.server.id)) {
+    return { status: 'skipped', error: unreachableBefore(item) };
+  }
+  const newer = outdated.get(item.step.id);
+  if (newer === undefined) return null;
+  return { status: 'failed', error: toErrorBody(outdatedError(item, newer)) };
 }
 
 function unreachableBefore({ server }: StepWork): ErrorBody {

@@ -16,7 +16,7 @@ import { isBatchApproved } from '../../store/gates.ts';
 import { requestJobCancel } from '../../store/jobs.ts';
 import { endJoinedJobs, inviteWorkers } from '../../store/joined-jobs.ts';
 import { openRollback } from '../../store/rollbacks.ts';
-import { freeSteps, saveStepTargets } from '../../store/step-claims.ts';
+import { freeSteps } from '../../store/step-claims.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import { eachLimited } from '../each-limited.ts';
 import type { JobContext, JobHandler, JobOutcome } from '../handler.ts';
@@ -72,6 +72,11 @@ export function runDeploymentHandler(dependencies: JobDependencies): JobHandler<
   return {
     isRunThoughCancelled: true,
     run: async ({ deploymentId }, context) => {
+      // Whoever has joined the worker before is sent away: what they had in hand is taken up here.
+      await context.transaction(async (tx) => {
+        await endJoinedJobs(tx, deploymentId);
+        await freeSteps(tx, deploymentId);
+      });
       const deployment = await findDeployment(db, deploymentId);
       if (deployment === null) return { outcome: 'succeeded', result: { deleted: true } };
       if (context.cancelled.aborted) return endCancelled(dependencies, context, deployment);
@@ -118,8 +123,8 @@ async function runForward(
       return waitAtGate(deployment.id, frozen);
     }
   }
-  return whileHolding(dependencies, context, { work, load: loadDeploymentWork }, async (run) => {
-    const end = await deploy(dependencies, context, run);
+  return whileHolding(dependencies, context, work, async (held) => {
+    const end = await deploy(dependencies, context, { work, held });
     switch (end.end) {
       case 'done':
       case 'stopped':
@@ -141,7 +146,7 @@ async function runForward(
 async function deploy(
   dependencies: JobDependencies,
   context: JobContext,
-  begun: Holding<DeploymentWork>,
+  begun: { work: DeploymentWork; held: HeldLeases },
 ): Promise<BatchesEnd> {
   const { id, status } = begun.work.deployment;
   if (status === 'queued') {
@@ -164,14 +169,14 @@ async function deploy(
     if (commit === undefined) throw new AppError('internal', 'A step has no commit.');
     return commit.commit;
   };
-  await stage(dependencies, context, { ...run, commitOf });
+  const unstaged = await stage(dependencies, context, { ...run, commitOf });
   if (status !== 'running') {
     await context.record('deployment', { status: 'running' }, async (tx) => {
       await moveDeployment(tx, id, { from: ['preparing'], to: 'running' });
     });
   }
   const outdated = isRetried ? await findOutdatedSteps(dependencies, work, commitOf) : new Map();
-  return runBatches(dependencies, context, { ...run, outdated });
+  return runBatches(dependencies, context, { ...run, commitOf, unstaged, outdated });
 }
 
 /** Before the first commit: looks at all servers. @returns the work, without what is left out */
@@ -188,25 +193,19 @@ async function lookFirst<Run extends { work: DeploymentWork; signal: AbortSignal
   return deployment === null ? run : { ...run, work: await loadDeploymentWork(db, deployment) };
 }
 
-/** Sends the objects ahead, and writes down what each step brings: then any worker can run it. */
 async function stage(
   dependencies: JobDependencies,
   context: JobContext,
   run: { work: PhaseWork; commitOf: (step: StepWork) => string; signal: AbortSignal },
-): Promise<void> {
-  const steps = allSteps(run.work).filter(isOpen);
+): Promise<ReadonlySet<string>> {
   const unstaged = await stageAhead(dependencies, context, {
     work: run.work,
-    steps,
+    steps: allSteps(run.work).filter(isOpen),
     wantOf: run.commitOf,
     signal: run.signal,
   });
   run.signal.throwIfAborted();
-  const targets = steps.map((item) => {
-    const { id } = item.step;
-    return { id, commit: run.commitOf(item), isStaged: !unstaged.has(id) };
-  });
-  await context.transaction((tx) => saveStepTargets(tx, targets));
+  return unstaged;
 }
 
 /** All batches are through, or too many servers have failed. */
@@ -249,12 +248,12 @@ async function runRollback(
 ): Promise<JobOutcome> {
   const { db } = dependencies.database;
   const work = await loadRollbackWork(db, deployment);
-  return whileHolding(dependencies, context, { work, load: loadRollbackWork }, async (begun) => {
-    const commitOf = await commitRollback(dependencies, context, begun.work);
-    const run = { ...begun, signal: begun.held.lost };
-    await context.transaction(inviteWorkers);
-    await stage(dependencies, context, { ...run, commitOf });
-    const { end } = await runBatches(dependencies, context, { ...run, outdated: new Map() });
+  return whileHolding(dependencies, context, work, async (held) => {
+    const commitOf = await commitRollback(dependencies, context, work);
+    const run = { work, held, commitOf, signal: held.lost };
+    const unstaged = await stage(dependencies, context, run);
+    const outdated = new Map();
+    const { end } = await runBatches(dependencies, context, { ...run, unstaged, outdated });
     if (end === 'interrupted') return { outcome: 'again', afterMs: 0 };
     const after = await findDeployment(db, deployment.id);
     if (after === null) return { outcome: 'succeeded', result: { deleted: true } };
@@ -275,10 +274,8 @@ async function endCancelled(
 ): Promise<JobOutcome> {
   const hasBegun = deployment.batches.some((b) => b.steps.some((s) => s.status === 'running'));
   if (deployment.status !== 'running' || !hasBegun) throw context.cancelled.reason;
-  const { db } = dependencies.database;
-  const work = await loadDeploymentWork(db, deployment);
-  return whileHolding(dependencies, context, { work, load: loadDeploymentWork }, async (run) => {
-    const { work, held } = run;
+  const work = await loadDeploymentWork(dependencies.database.db, deployment);
+  const done = await whileHolding(dependencies, context, work, async (held) => {
     const share = { work, fences: held.fences, signal: context.cancelled, lost: held.lost };
     const begun = allSteps(work).filter(({ step }) => step.status === 'running');
     await eachLimited(begun, work.options.concurrency, (item) =>
@@ -286,23 +283,17 @@ async function endCancelled(
     );
     throw context.cancelled.reason;
   });
+  // Somebody else has its servers by now, and nothing of it goes on there.
+  if (done.outcome === 'again') throw context.cancelled.reason;
+  return done;
 }
 
-/** The work of a phase, and the leases of its clones. */
-interface Holding<Work extends PhaseWork> {
-  readonly work: Work;
-  readonly held: HeldLeases;
-}
-
-/**
- * Does the work of a phase under the leases of all its clones; keeps them if the job is only put back. Whoever has joined
- * the worker before is sent away: what they had in hand is taken up here.
- */
-async function whileHolding<Work extends PhaseWork>(
+/** Does the work of a phase under the leases of all its clones; keeps them if the job is only put back. */
+async function whileHolding(
   dependencies: JobDependencies,
   context: JobContext,
-  { work, load }: { work: Work; load: (db: Db, deployment: DeploymentRow) => Promise<Work> },
-  run: (holding: Holding<Work>) => Promise<JobOutcome>,
+  work: PhaseWork,
+  run: (held: HeldLeases) => Promise<JobOutcome>,
 ): Promise<JobOutcome> {
   const { deployment } = work;
   const request = {
@@ -311,14 +302,8 @@ async function whileHolding<Work extends PhaseWork>(
     leaseSeconds: pathLeaseSeconds(dependencies.config),
     signal: context.lost,
   };
-  const { db } = dependencies.database;
   const done = await holdLeases(dependencies.database, request, async (held) => {
-    const isTakenUp = await context.transaction(async (tx) => {
-      await endJoinedJobs(tx, deployment.id);
-      return (await freeSteps(tx, deployment.id)) > 0;
-    });
-    const now = isTakenUp ? await findDeployment(db, deployment.id) : null;
-    const outcome = await run({ work: now === null ? work : await load(db, now), held });
+    const outcome = await run(held);
     return { value: outcome, keep: outcome.outcome === 'again' };
   });
   if (done.held) return done.value;

@@ -1,9 +1,16 @@
 import { getOrAdd } from '../../domain/get-or-add.ts';
-import { claimSteps, takeOverSteps } from '../../store/step-claims.ts';
+import type { Db } from '../../store/database.ts';
+import {
+  claimSteps,
+  type StepClaims,
+  takeOverSteps,
+  withholdSteps,
+} from '../../store/step-claims.ts';
 import type { JobDependencies } from '../dependencies.ts';
+import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
-import { pause } from '../pause.ts';
 import { loadSteps, type PhaseHead, type StepWork } from './deployment-work.ts';
+import { openLanes } from './lanes.ts';
 import { cleanUpAfter, runStep, type StepRun } from './run-step.ts';
 
 /** A batch that is under way, of which a worker does its share. */
@@ -21,9 +28,9 @@ export interface Share {
   readonly onDone?: (steps: readonly StepWork[]) => void;
   /**
    * Of the worker that runs the deployment: it stays until the whole batch is done, and takes over from workers that are
-   * lost. Called with their steps before it touches their servers. Others leave when there is nothing to take.
+   * lost; called in the transaction that does so. Others leave when there is nothing to take.
    */
-  readonly onTakenOver?: (steps: readonly StepWork[]) => Promise<void>;
+  readonly onTakenOver?: (tx: Db, steps: readonly StepWork[]) => Promise<void>;
 }
 
 /** How soon a worker looks how far others are: at first soon, then ever less. */
@@ -32,7 +39,8 @@ const LAST_LOOK_MS = 500;
 
 /**
  * Takes steps of a batch and runs them, those of one server together, for as long as there are any that nobody has. A
- * cancel, too many failures and a worker that stops end the taking; what has begun comes to its end.
+ * cancel, too many failures and a worker that stops end the taking; what has begun comes to its end, and the worker that
+ * runs the deployment waits for what others have begun.
  * @returns how many steps this worker has run
  * @throws the first error that concerns more than one step, once nothing is under way here any more
  */
@@ -41,99 +49,93 @@ export async function runShare(
   context: JobContext,
   share: Share,
 ): Promise<number> {
-  const lanes = new Set<Promise<void>>();
-  const failure: { first: { readonly error: unknown } | null } = { first: null };
+  const isGuest = share.onTakenOver === undefined;
+  const lanes = openLanes();
   let steps = 0;
   let lookMs = FIRST_LOOK_MS;
+  let isWithheld = false;
   const begin = (items: readonly StepWork[]): void => {
     steps += items.length;
     for (const ofServer of byServer(items)) {
-      const lane = runTogether(dependencies, context, share, ofServer)
-        .catch((error: unknown) => {
-          failure.first ??= { error };
-        })
-        .finally(() => lanes.delete(lane));
-      lanes.add(lane);
+      lanes.add(() => runTogether(dependencies, context, share, ofServer));
     }
   };
-  const isBroken = (): boolean => failure.first !== null || share.lost.aborted;
   try {
-    while (!isBroken() && !context.draining.aborted) {
-      const { taken, isLeft, areOthersAtIt } = await take(dependencies, context, share);
-      begin(taken);
-      if (taken.length > 0) lookMs = FIRST_LOOK_MS;
-      const isGuest = share.onTakenOver === undefined;
-      if (!isLeft && (isGuest || !areOthersAtIt)) break;
-      if (lanes.size === 0) {
+    while (!lanes.areBroken() && !share.lost.aborted) {
+      if (context.draining.aborted) {
         if (isGuest) break;
-        begin(await takeOver(dependencies, context, share));
+        // Nobody begins anything any more that the next worker would have to take out of their hands.
+        if (!isWithheld) await context.transaction((tx) => withholdSteps(tx, share.batchId));
+        isWithheld = true;
       }
-      // One that others end makes room here.
-      const looks = areOthersAtIt || lanes.size === 0 ? [pause(lookMs, share.lost)] : [];
+      const claims = await claim(context, share);
+      const taken = await loadSteps(dependencies.database.db, claims.steps);
+      if (taken.length > 0) {
+        await share.onTaken?.(taken);
+        lookMs = FIRST_LOOK_MS;
+        begin(taken);
+      }
+      const isLeft = claims.openServers > 0 && !share.signal.aborted;
+      const areOthersAtIt = claims.othersSteps > 0;
+      if (!isLeft && (isGuest || !areOthersAtIt)) break;
+      if (isGuest && lanes.isEmpty()) break;
+      if (!isGuest && claims.areStepsLost) {
+        const left = await takeOver(dependencies, context, share);
+        begin(left.open);
+        lanes.add(() => cleanUp(dependencies, context, share, left.ended));
+      }
+      // What others end, or leave for longer, makes room here; what this worker has ended does so at once.
+      await lanes.someEnded(lookMs, share.lost);
       lookMs = Math.min(LAST_LOOK_MS, lookMs * 2);
-      await Promise.race([...lanes, ...looks]);
     }
   } finally {
-    await Promise.all(lanes);
+    await lanes.allEnded();
   }
-  if (failure.first !== null) throw failure.first.error;
   share.lost.throwIfAborted();
   return steps;
 }
 
-/** What a look at the batch has come to. */
-interface Taken {
-  readonly taken: readonly StepWork[];
-  /** True if there is more that somebody may take. */
-  readonly isLeft: boolean;
-  readonly areOthersAtIt: boolean;
-}
-
-async function take(
-  { database }: JobDependencies,
-  context: JobContext,
-  share: Share,
-): Promise<Taken> {
+function claim(context: JobContext, share: Share): Promise<StepClaims> {
   const { deployment, options, phase } = share.work;
-  const isStopping = share.signal.aborted;
-  const claims = await context.transaction((tx) =>
+  return context.transaction((tx) =>
     claimSteps(tx, {
       batchId: share.batchId,
       deploymentId: deployment.id,
       phase,
       jobId: context.jobId,
-      concurrency: isStopping ? 0 : options.concurrency,
+      concurrency: share.signal.aborted ? 0 : options.concurrency,
       // A rollback goes on whatever fails: each server that has its old build back is better off.
       maxFailures: phase === 'rollback' ? null : options.max_failures,
     }),
   );
-  const taken = await loadSteps(database.db, claims.steps);
-  if (taken.length > 0) await share.onTaken?.(taken);
-  return {
-    taken,
-    isLeft: claims.openServers > 0 && !claims.isStopped && !isStopping,
-    areOthersAtIt: claims.othersSteps > 0,
-  };
 }
 
-/** @returns what lost workers have left open; what they have ended is cleared up after */
+/** What lost workers have left. */
 async function takeOver(
-  dependencies: JobDependencies,
+  { database }: JobDependencies,
   context: JobContext,
   share: Share,
-): Promise<readonly StepWork[]> {
+): Promise<{ readonly open: StepWork[]; readonly ended: StepWork[] }> {
   const { batchId } = share;
-  const left = await context.transaction((tx) =>
-    takeOverSteps(tx, { batchId, jobId: context.jobId }),
+  return await context.transaction(async (tx) => {
+    const left = await takeOverSteps(tx, { batchId, jobId: context.jobId });
+    const open = await loadSteps(database.db, left.open);
+    const ended = await loadSteps(database.db, left.ended);
+    await share.onTakenOver?.(tx, [...open, ...ended]);
+    return { open, ended };
+  });
+}
+
+/** Leaves nothing of steps on their servers whose worker died between their end and the clearing up after it. */
+export function cleanUp(
+  dependencies: JobDependencies,
+  context: JobContext,
+  share: Pick<Share, 'work' | 'fences' | 'signal' | 'lost'>,
+  ended: readonly StepWork[],
+): Promise<void> {
+  return eachLimited(ended, share.work.options.concurrency, (item) =>
+    cleanUpAfter(dependencies, context, item, stepRun(share, item)),
   );
-  const items = await loadSteps(dependencies.database.db, [...left.open, ...left.ended]);
-  if (items.length === 0) return items;
-  await share.onTakenOver?.(items);
-  const ended = new Set(left.ended.map(({ id }) => id));
-  for (const item of items.filter(({ step }) => ended.has(step.id))) {
-    await cleanUpAfter(dependencies, context, item, stepRun(share, item));
-  }
-  return items.filter(({ step }) => !ended.has(step.id));
 }
 
 /** Each step comes to its end, whatever happens to another one: nothing may go on unseen. */
@@ -155,8 +157,8 @@ export function stepRun(
   { work, fences, signal, lost }: Pick<Share, 'work' | 'fences' | 'signal' | 'lost'>,
   { step }: StepWork,
 ): StepRun {
-  // One without a commit was planned and never begun: it cannot be run, and is not.
-  const commit = step.targetCommit ?? '';
+  // Without a target it is not run, only brought to its end.
+  const commit = step.targetCommit ?? step.toCommit ?? '';
   return { work, fences, commit, staged: step.isStaged, signal, lost };
 }
 

@@ -77,6 +77,9 @@ export async function runStep(
     const { status, ...told } = leftOut(step, await tryStep(step));
     const logExcerpt = await log.close();
     const { error } = told;
+    // By now it is stored how far it got. Before its end is: nobody comes back to what has ended. A failure is told by
+    // what is cleared up, so that it is recorded first.
+    if (status === 'succeeded') await cleanUp(step);
     await context.record(
       'step',
       { ...names, phase: run.work.phase, status, ...told },
@@ -85,7 +88,7 @@ export async function runStep(
         await finishStep(tx, item.step.id, { status, logExcerpt, ...(error && { error }) });
       },
     );
-    await cleanUp(step);
+    if (status !== 'succeeded') await cleanUp(step);
   } finally {
     await log.close();
   }
