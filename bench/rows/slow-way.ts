@@ -1,4 +1,5 @@
 import { runProgram } from '../builds/run-program.ts';
+import type { Version } from '../builds/versions.ts';
 import type { Way } from '../peers/contestant.ts';
 import { breakdownTable, race, ratioToFastest, timesTable } from '../race.ts';
 import type { Row } from '../row.ts';
@@ -22,16 +23,15 @@ export const SLOW_WAY: Row = {
       withPeers: !bench.options.quick,
     });
     for (const contestant of [site.us, ...site.peers]) await site.begin(contestant);
-    const bytesPerPack: number[] = [];
+    const sent: { readonly version: Version; readonly bytes: number }[] = [];
     /** The same way, with a look at what goes over the link meanwhile. */
     const counted = (way: Way): Way => ({
       ...way,
       deliver: async (version) => {
         const before = await sentBytes(site);
         await way.deliver(version);
-        const sent = ((await sentBytes(site)) - before) / site.fleet.servers.length;
-        const pack = await thinPackBytes(site.versions.repository, version.commit);
-        bytesPerPack.push(sent / pack);
+        const bytes = ((await sentBytes(site)) - before) / site.fleet.servers.length;
+        sent.push({ version, bytes });
       },
     });
     const result = await race(bench, site, {
@@ -42,6 +42,11 @@ export const SLOW_WAY: Row = {
           run: () => site.update(contestant, contestant === site.us ? counted(way) : way),
         })),
     });
+    const bytesPerPack: number[] = [];
+    for (const { version, bytes } of sent) {
+      const pack = await thinPackBytes(site.versions.repository, version.commit);
+      bytesPerPack.push(bytes / pack);
+    }
     return {
       figures: [
         ratioToFastest(result, site.us.name, 0.5),
