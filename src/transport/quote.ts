@@ -40,12 +40,12 @@ export function sshCommand(script: RemoteScript, options: { asRoot?: boolean } =
   const variables = Object.entries(script.env ?? {}).map(
     ([name, value]) => `export ${name}=${quoteForPosixShell(value)}`,
   );
-  const program = [
+  const head = [
     ...variables,
     ['set', '--', ...script.args.map(quoteForPosixShell)].join(' '),
-    script.text,
+    '',
   ].join('\n');
-  const word = escapeForAnyShell(program);
+  const word = escapeForAnyShell(head) + escapedText(script.text);
   const command =
     options.asRoot === true
       ? `exec sh -c '${AS_ROOT}' muster '${word}' '${BY_SUDO}'`
@@ -69,14 +69,28 @@ export function killCommand(pid: string, name: 'TERM' | 'KILL', asRoot: boolean)
     : `exec sh -c '${kill}'`;
 }
 
+/** Texts of scripts are few, long, and always the same: they are escaped once. */
+const KEPT_TEXTS = 100;
+const escapedTexts = new Map<string, string>();
+
+function escapedText(text: string): string {
+  const known = escapedTexts.get(text);
+  if (known !== undefined) return known;
+  if (escapedTexts.size >= KEPT_TEXTS) escapedTexts.clear();
+  const escaped = escapeForAnyShell(text);
+  escapedTexts.set(text, escaped);
+  return escaped;
+}
+
+/** Every byte as a word of any shell may hold it. */
+const ESCAPED_BYTES: readonly string[] = Array.from({ length: 256 }, (_, byte) => {
+  const character = String.fromCharCode(byte);
+  return /[A-Za-z0-9 _./:=,@%+"$|&;<>()[\]{}*?#~^-]/.test(character)
+    ? character
+    : `\\0${byte.toString(8).padStart(3, '0')}`;
+});
+
 /** The value with every byte that some shell might take for more than itself as printf's `\0ooo`. */
 function escapeForAnyShell(value: string): string {
-  let escaped = '';
-  for (const byte of Buffer.from(value, 'utf8')) {
-    const character = String.fromCharCode(byte);
-    escaped += /[A-Za-z0-9 _./:=,@%+"$|&;<>()[\]{}*?#~^-]/.test(character)
-      ? character
-      : `\\0${byte.toString(8).padStart(3, '0')}`;
-  }
-  return escaped;
+  return Array.from(Buffer.from(value, 'utf8'), (byte) => ESCAPED_BYTES[byte]).join('');
 }
