@@ -77,7 +77,8 @@ function escapedText(text: string): string {
   const known = escapedTexts.get(text);
   if (known !== undefined) return known;
   if (escapedTexts.size >= KEPT_TEXTS) escapedTexts.clear();
-  const escaped = escapeForAnyShell(text);
+  // A server needs no comments, and some are reached by slow lines. No text has a line that only looks like one.
+  const escaped = escapeForAnyShell(text.replaceAll(/^[ \t]*#.*\n/gm, ''));
   escapedTexts.set(text, escaped);
   return escaped;
 }
