@@ -5,6 +5,8 @@ import { type Figure, type Table, table } from './row.ts';
 import type { Site } from './site.ts';
 import { median, medianRatio, summary } from './statistics.ts';
 
+const HOPELESS = 3;
+
 /** What each contestant's ways took, in milliseconds, in the order of the repetitions. */
 export interface Race {
   readonly times: ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>;
@@ -15,8 +17,9 @@ export interface Race {
 }
 
 /**
- * Has all contestants do the same work in turn, as often as is asked for; in each repetition another one begins. Who
- * fails is out, and the reason is kept.
+ * Has all contestants do the same work in turn, as often as is asked for; in each repetition another one begins. A way
+ * that takes three times as long as another one of the same contestant is done once. Who fails is out, and the reason is
+ * kept.
  */
 export async function race(
   bench: Bench,
@@ -41,9 +44,10 @@ export async function race(
       if (contestant === undefined || out.has(contestant)) continue;
       bench.signal.throwIfAborted();
       try {
+        const ofWays = times.get(contestant.name) ?? new Map<string, number[]>();
         for (const way of work.ways(contestant)) {
+          if (isHopeless(ofWays, way.name)) continue;
           const tookMs = await way.run();
-          const ofWays = times.get(contestant.name) ?? new Map<string, number[]>();
           ofWays.set(way.name, [...(ofWays.get(way.name) ?? []), tookMs]);
           if (contestant !== site.us) continue;
           const id = site.us.deployments.at(-1);
@@ -59,6 +63,13 @@ export async function race(
     }
   }
   return { times, breakdowns, failures };
+}
+
+/** Whether one way of a contestant was so much slower at first than another that it need not be tried again. */
+function isHopeless(ways: ReadonlyMap<string, readonly number[]>, name: string): boolean {
+  const [first] = ways.get(name) ?? [];
+  const others = [...ways.values()].flatMap((times) => times[0] ?? []);
+  return first !== undefined && first > HOPELESS * Math.min(...others);
 }
 
 /** A contestant's times by its fastest way. */
