@@ -72,6 +72,7 @@ export async function startBenchMuster(
   const untilOver = async (id: string): Promise<void> => {
     const end = performance.now() + JOB_TIMEOUT_MS;
     for (;;) {
+      bench.signal.throwIfAborted();
       const { status, error } = job.parse(await call('GET', `/job/${id}`));
       if (status === 'succeeded') return;
       if (status === 'failed' || status === 'cancelled') {
@@ -101,6 +102,7 @@ export async function startBenchMuster(
         method: 'POST',
         headers: { authorization: `Bearer ${token}`, 'content-type': 'application/gzip' },
         body: await openAsBlob(archive),
+        signal: AbortSignal.any([bench.signal, AbortSignal.timeout(JOB_TIMEOUT_MS)]),
       });
       const reply: unknown = await response.json();
       if (!response.ok) throw new Error(`POST ${path}: ${JSON.stringify(reply)}`);
