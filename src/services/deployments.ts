@@ -1,4 +1,3 @@
-import type { StepStatus } from '../domain/deployment-state.ts';
 import { AppError } from '../domain/errors.ts';
 import { requireFreezeReason } from '../domain/freeze-window.ts';
 import { requireSamePlan } from '../domain/plan-hash.ts';
@@ -14,9 +13,7 @@ import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireApplication } from './lookup.ts';
 import type { PlanWarning } from './plan-warnings.ts';
 
-export type DeploymentHead = store.DeploymentHead & { readonly stepCounts: StepCounts };
 export type DeploymentDetails = store.DeploymentRow & { readonly applicationName: string };
-export type StepCounts = Partial<Record<StepStatus, number>>;
 
 /**
  * Stores a deployment with its plan and starts the job that runs it.
@@ -85,24 +82,35 @@ export async function createDeployment(
   return { deployment, job, warnings };
 }
 
-/** Deployments, newest first. */
+/** The ids of deployments, newest first. */
 export async function listDeployments(
-  context: ServiceContext,
+  { database: { db } }: ServiceContext,
   applicationName: string,
   page: { limit?: number | undefined; after?: string | undefined },
-): Promise<PageOf<DeploymentHead>> {
-  const { db } = context.database;
+): Promise<PageOf<string>> {
   const application = await requireApplication(db, applicationName);
-  const { rows, next } = toPage(
-    await store.listDeployments(db, application.id, page),
-    page.limit,
-    (d) => d.id,
-  );
-  const counts = await store.countSteps(
-    db,
-    rows.map((d) => d.id),
-  );
-  return { rows: rows.map((d) => ({ ...d, stepCounts: counts.get(d.id) ?? {} })), next };
+  const found = await store.listDeploymentIds(db, application.id, page);
+  const { rows, next } = toPage(found, page.limit, ({ id }) => id);
+  return { rows: rows.map(({ id }) => id), next };
+}
+
+/** With their plans, so many at once. */
+const DETAILS_AT_ONCE = 50;
+
+/** Deployments of an application in the order of their ids given; those that are gone by now are left out. */
+export async function* readDeployments(
+  { database: { db } }: ServiceContext,
+  applicationName: string,
+  ids: readonly string[],
+): AsyncGenerator<DeploymentDetails> {
+  for (let i = 0; i < ids.length; i += DETAILS_AT_ONCE) {
+    const some = ids.slice(i, i + DETAILS_AT_ONCE);
+    const found = new Map((await store.findDeployments(db, some)).map((row) => [row.id, row]));
+    for (const id of some) {
+      const row = found.get(id);
+      if (row !== undefined) yield { ...row, applicationName };
+    }
+  }
 }
 
 /** @throws {AppError} `not_found` */

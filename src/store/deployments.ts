@@ -156,18 +156,18 @@ export async function insertRollback(
   );
 }
 
-/** Deployments of an application, newest first, after (older than) the one with the id `after`. */
-export async function listDeployments(
+/** The ids of an application's deployments, newest first, after (older than) the one with the id `after`. */
+export async function listDeploymentIds(
   db: Db,
   applicationId: string,
   page: { limit?: number | undefined; after?: string | undefined },
-): Promise<DeploymentHead[]> {
-  const rows = await db.deployment.findMany({
+): Promise<{ id: string }[]> {
+  return db.deployment.findMany({
     where: { applicationId, ...(page.after === undefined ? {} : { id: { lt: page.after } }) },
     orderBy: { id: 'desc' },
+    select: { id: true },
     ...(page.limit === undefined ? {} : { take: page.limit + 1 }),
   });
-  return rows.map(head);
 }
 
 /** One deployment without its plan. */
@@ -178,17 +178,28 @@ export async function findDeploymentHead(db: Db, id: string): Promise<Deployment
 
 /** One deployment with its commits, batches and steps, in the order in which they run. */
 export async function findDeployment(db: Db, id: string): Promise<DeploymentRow | null> {
-  const row = await db.deployment.findUnique({
-    where: { id },
-    include: {
-      commits: { orderBy: [{ gitrepoName: 'asc' }, { branch: 'asc' }] },
-      batches: {
-        orderBy: { index: 'asc' },
-        include: { steps: { orderBy: [{ serverName: 'asc' }, { gitdeployName: 'asc' }] } },
-      },
-    },
+  const row = await db.deployment.findUnique({ where: { id }, include: WITH_PLAN });
+  return row === null ? null : withPlan(row);
+}
+
+/** The same of several, those of them that there are, in no order. */
+export async function findDeployments(db: Db, ids: readonly string[]): Promise<DeploymentRow[]> {
+  const rows = await db.deployment.findMany({
+    where: { id: { in: [...ids] } },
+    include: WITH_PLAN,
   });
-  if (row === null) return null;
+  return rows.map(withPlan);
+}
+
+const WITH_PLAN = {
+  commits: { orderBy: [{ gitrepoName: 'asc' }, { branch: 'asc' }] },
+  batches: {
+    orderBy: { index: 'asc' },
+    include: { steps: { orderBy: [{ serverName: 'asc' }, { gitdeployName: 'asc' }] } },
+  },
+} as const satisfies Prisma.DeploymentInclude;
+
+function withPlan(row: Prisma.DeploymentGetPayload<{ include: typeof WITH_PLAN }>): DeploymentRow {
   const commits = row.commits.map((c) => ({
     ...c,
     changedFiles: fromJson(ChangedFiles, c.changedFiles),

@@ -85,11 +85,10 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
     handler: async (request) => {
       const { application } = request.params;
       const page = pageOf(request.query);
-      const { rows, next } = await service.listDeployments(context, application, page);
-      const ids = rows.map(({ id }) => id);
+      const { rows: ids, next } = await service.listDeployments(context, application, page);
       return {
         application,
-        deployments: request.query.details ? await showAll(context, application, ids) : ids,
+        deployments: request.query.details ? await showAll(context, application, ids) : [...ids],
         ...(next === null ? {} : { next }),
       };
     },
@@ -252,7 +251,8 @@ async function showAll(
   ids: readonly string[],
 ): Promise<z.infer<typeof Deployment>[]> {
   const shown: z.infer<typeof Deployment>[] = [];
-  for (const id of ids)
-    shown.push(toDeployment(await service.getDeployment(context, application, id)));
+  for await (const deployment of service.readDeployments(context, application, ids)) {
+    shown.push(toDeployment(deployment));
+  }
   return shown;
 }
