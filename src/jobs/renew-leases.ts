@@ -1,3 +1,4 @@
+import { AppError } from '../domain/errors.ts';
 import type { Database } from '../store/database.ts';
 import { type LeaseHolder, renewLeases } from '../store/leases.ts';
 
@@ -9,6 +10,13 @@ export interface Renewal {
   stop(): Promise<void>;
 }
 
+/** Nothing is wrong with the work: it is taken up again when the leases are to be had. */
+function lostLease(): AppError {
+  return new AppError('service_unavailable', 'A lease was lost to another holder; try again.', {
+    retryable: true,
+  });
+}
+
 /** Renews the leases of `fences`, whichever these are at the time, three times in their length. */
 export function startRenewal(
   database: Database,
@@ -16,7 +24,7 @@ export function startRenewal(
   fences: ReadonlyMap<string, bigint>,
 ): Renewal {
   const lost = new AbortController();
-  const giveUp = (): void => lost.abort(new Error('a lease was lost to another holder'));
+  const giveUp = (): void => lost.abort(lostLease());
   let underWay: Promise<void> | null = null;
   const renew = async (): Promise<void> => {
     const leases = [...fences].map(([key, fence]) => ({ key, fence }));
