@@ -61,13 +61,13 @@ quick_switch() {
   [ "$state" = unchanged ] || count_changes || return 0
   git diff-index --quiet "$from" -- 2>/dev/null || return 0
 
-  echo "$fence" >"$work/muster-fence"
+  echo "$fence" >"$work/muster-fence" &&
+    echo "$step $from $target $from" >"$work/muster-switched" &&
+    echo "$from $target $branch $from" >"$work/muster-switch" || return 0
   if [ "$state" = unchanged ]; then
     mv -f "$work/muster-fence" "$GIT_DIR/muster-fence" || return 0
   else
-    echo "$step $from $target $from" >"$work/muster-switched"
     # From here on files change. The note says how to end it or to undo it, whoever comes next.
-    echo "$from $target $branch $from" >"$work/muster-switch"
     mv -f "$work/muster-fence" "$work/muster-switched" "$work/muster-switch" "$GIT_DIR/" ||
       fail command_failed "$note cannot be written; check the disk." '{}' true
     if ! git read-tree -m -u --index-output="$next" "$from" "$target" >"$work/words" 2>&1; then

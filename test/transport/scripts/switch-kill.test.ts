@@ -74,6 +74,47 @@ describe('a script that is killed at any git command', () => {
     expect(at).toBeGreaterThan(20);
   }, 300_000);
 
+  it('leaves a clone that nobody has touched as the old build or the new one, which the next switch ends', async () => {
+    const files = (at: number) => ({ a: `${at}\n`, b: '1\n', [`d/new-${at}`]: 'build\n' });
+    let have = lab.upstream.commit(files(0));
+    await lab.initialize(have);
+    let at = 1;
+    for (let wasKilled = true; wasKilled; at += NEXT_KILL) {
+      const when = at % 2 === 0 ? 'after' : 'before';
+      const next = lab.upstream.commit(files(at), have);
+      await lab.stage(next, have);
+      const step = `step-${at}`;
+      const script = switchScript({ ...switchDefaults(lab.path, next, at), step });
+      const programs = ['git', 'mv', 'rm', 'mkdir'];
+      wasKilled = await runAndKill(killing(), script, { at, when, programs });
+      const done = await lab.switchTo(next, { fence: at, step });
+      expect({ at, ...done }).toMatchObject({
+        at,
+        state: 'switched',
+        from: have,
+        head: next,
+        localCommit: null,
+        changedFiles: 3,
+        modified: false,
+        kept: [],
+      });
+      expect({ at, a: await readFile(file('a'), 'utf8') }).toEqual({ at, a: `${at}\n` });
+      expect(await readdir(file('d'))).toEqual([`new-${at}`]);
+      expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+      const refs = ['HEAD', 'refs/muster/deployed', 'refs/muster/head'];
+      for (const ref of refs) expect(gitLine(lab.path, 'rev-parse', ref)).toBe(next);
+      expect(gitLine(lab.path, 'rev-parse', 'refs/muster/head-before')).toBe(have);
+      expect((await readdir(file('.git'))).filter((name) => name.startsWith('muster'))).toEqual([
+        'muster-fence',
+        'muster-switched',
+      ]);
+      have = next;
+    }
+    // Four commands of git, and what is moved and made around them.
+    expect(at).toBeGreaterThan(7);
+    expect(at).toBeLessThan(20);
+  }, 300_000);
+
   it('leaves a stage that the next one ends, without rubbish', async () => {
     const one = lab.upstream.commit({ a: '1\n' });
     await lab.initialize(one);
