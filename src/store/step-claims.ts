@@ -176,7 +176,11 @@ export async function hasOpenSteps(
 /** Takes the steps of a deployment that have not ended out of all hands, for its own worker to give out anew. */
 export async function freeSteps(tx: Db, deploymentId: string): Promise<void> {
   await tx.step.updateMany({
-    where: { deploymentId, status: { in: ['pending', 'running'] } },
+    where: {
+      deploymentId,
+      status: { in: ['pending', 'running'] },
+      OR: [{ jobId: { not: null } }, { targetCommit: { not: null } }],
+    },
     data: { jobId: null, targetCommit: null },
   });
 }
