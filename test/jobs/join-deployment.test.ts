@@ -20,6 +20,16 @@ const joinedTo = async (deploymentId: string) => {
 };
 const notes = async () => Promise.all(SERVERS.map((server) => lab.notesOn(server)));
 
+/** A deployment that is held in its first batch until all other workers have joined. */
+async function beginWithGuests(build: string): Promise<string> {
+  await lab.hold();
+  const id = await lab.deploy(build, '&rolling_divisor=2');
+  await expect
+    .poll(async () => (await joinedTo(id)).filter(({ status }) => status === 'running').length)
+    .toBe(WORKERS - 1);
+  return id;
+}
+
 /** Every test begins with b1 on all servers and one worker. */
 beforeEach(async () => {
   await lab.stopWorker();
@@ -31,47 +41,46 @@ beforeEach(async () => {
 describe('workers beside the one that runs a deployment', () => {
   it('join it and run steps of it, each step in one worker only, all told in one stream', async () => {
     for (let more = 1; more < WORKERS; more += 1) lab.startWorker();
-    const before = await notes();
-    await lab.hold();
-    const id = await lab.deploy('b2', '&rolling_divisor=1');
-    await expect
-      .poll(async () => new Set((await stepsOf(id)).map(({ jobId }) => jobId)).size)
-      .toBeGreaterThan(1);
-    await expect
-      .poll(async () => (await stepsOf(id)).every(({ status }) => status === 'running'))
-      .toBe(true);
-    await lab.open();
-    await lab.until(id, 'succeeded');
+    let had = 'b1';
+    let sharedBy = 0;
+    // Who comes first takes what there is: a worker that is slow to look may find nothing left.
+    for (const build of ['b2', 'b3', 'b2', 'b3', 'b2', 'b3']) {
+      const before = await notes();
+      const id = await beginWithGuests(build);
+      await lab.open();
+      await lab.until(id, 'succeeded');
 
-    // Each server ran prepull and postpull once.
-    for (const [index, said] of (await notes()).entries()) {
-      expect(said.slice(before[index]?.length)).toEqual(['prepull b1', 'postpull b2']);
+      // Each server ran prepull and postpull once.
+      for (const [index, said] of (await notes()).entries()) {
+        expect(said.slice(before[index]?.length)).toEqual([`prepull ${had}`, `postpull ${build}`]);
+      }
+      had = build;
+      const joined = await joinedTo(id);
+      expect(joined.every(({ status }) => status === 'succeeded' || status === 'cancelled')).toBe(
+        true,
+      );
+      // The results of the deployment's job tell of all steps, whoever ran them.
+      const events = await db().event.findMany({ where: { deploymentId: id, kind: 'step' } });
+      expect(new Set(events.map(({ jobId }) => jobId)).size).toBe(1);
+      const ended = events.filter(({ data }) => JSON.stringify(data).includes('"succeeded"'));
+      expect(ended).toHaveLength(SERVERS.length);
+      const listed = (await lab.api.call('GET', '/job')).body.jobs;
+      for (const one of joined) expect(listed).not.toContain(one.id);
+      sharedBy = new Set((await stepsOf(id)).map(({ jobId }) => jobId)).size;
+      if (sharedBy > 1) break;
     }
-    const joined = await joinedTo(id);
-    expect(joined.length).toBeGreaterThan(0);
-    expect(joined.every(({ status }) => status === 'succeeded' || status === 'cancelled')).toBe(
-      true,
-    );
-    // The results of the deployment's job tell of all steps, whoever ran them.
-    const events = await db().event.findMany({ where: { deploymentId: id, kind: 'step' } });
-    expect(new Set(events.map(({ jobId }) => jobId)).size).toBe(1);
-    const ended = events.filter(({ data }) => JSON.stringify(data).includes('"succeeded"'));
-    expect(ended).toHaveLength(SERVERS.length);
-    const listed = (await lab.api.call('GET', '/job')).body.jobs;
-    for (const one of joined) expect(listed).not.toContain(one.id);
+    expect(sharedBy).toBeGreaterThan(1);
   });
 
-  it('end what they run when the deployment is cancelled', async () => {
+  it('are no longer there when the deployment is cancelled', async () => {
     for (let more = 1; more < WORKERS; more += 1) lab.startWorker();
-    await lab.hold();
-    const id = await lab.deploy('b2', '&rolling_divisor=1');
-    await expect
-      .poll(async () => {
-        const steps = await stepsOf(id);
-        const workers = new Set(steps.map(({ jobId }) => jobId)).size;
-        return workers > 1 && steps.every(({ status }) => status === 'running');
-      })
-      .toBe(true);
+    const id = await beginWithGuests('b2');
+    // A share of a deployment is not cancelled by itself.
+    const [joined] = await joinedTo(id);
+    expect(await lab.api.call('POST', `/job/${joined?.id}/cancel`)).toMatchObject({
+      status: 409,
+      body: { error: { code: 'conflict', details: { deployment_id: id } } },
+    });
     const cancelled = await lab.act(id, 'cancel', '?wait=60');
     expect(cancelled).toMatchObject({ status: 200, body: { status: 'cancelled' } });
     expect((await stepsOf(id)).map(({ status }) => status)).toEqual(SERVERS.map(() => 'cancelled'));

@@ -36,6 +36,8 @@ export interface Share {
 /** How soon a worker looks how far others are: at first soon, then ever less. */
 const FIRST_LOOK_MS = 10;
 const LAST_LOOK_MS = 500;
+/** How long it leaves to others what is left, before it takes a share of that as well. Longer than they take to look. */
+const LEAVE_MS = 500;
 
 /**
  * Takes steps of a batch and runs them, those of one server together, for as long as there are any that nobody has. A
@@ -85,7 +87,7 @@ export async function runShare(
         lanes.add(() => cleanUp(dependencies, context, share, left.ended));
       }
       // What others end, or leave for longer, makes room here; what this worker has ended does so at once.
-      await lanes.someEnded(lookMs, share.lost);
+      await lanes.someEnded(isLeft ? LEAVE_MS : lookMs, share.lost);
       lookMs = Math.min(LAST_LOOK_MS, lookMs * 2);
     }
   } finally {
