@@ -71,9 +71,7 @@ quick_switch() {
     mv -f "$work/muster-fence" "$work/muster-switched" "$work/muster-switch" "$GIT_DIR/" ||
       fail command_failed "$note cannot be written; check the disk." '{}' true
     if ! git read-tree -m -u --index-output="$next" "$from" "$target" >"$work/words" 2>&1; then
-      words=$(cat "$work/words")
-      recover >/dev/null 2>&1 ||
-        fail clone_damaged "The deployment failed and $path could not be put back yet; the next one tries again. $words"
+      undo "$(cat "$work/words")"
       return 0
     fi
     words=$(git update-ref -m 'muster: deploy' --stdin 2>&1 <<REFS
@@ -83,8 +81,7 @@ update refs/muster/deployed $target $from
 update refs/muster/head $target $from
 REFS
     ) || {
-      recover >/dev/null 2>&1 ||
-        fail clone_damaged "The deployment failed and $path could not be put back yet; the next one tries again. $words"
+      undo "$words"
       fail command_failed "The branch $branch could not be moved, and the files were put back: $words"
     }
     mv -f "$next" "$GIT_DIR/index" || fail command_failed "$GIT_DIR/index cannot be written; check the disk." '{}' true

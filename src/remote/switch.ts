@@ -117,6 +117,11 @@ remove_stale_git_locks "$branch"
 note=$GIT_DIR/muster-switch
 told=$GIT_DIR/muster-switched
 next=$work/next
+# undo WORDS: what the note says, or else the end, with the words of what failed
+undo() {
+  recover >/dev/null 2>&1 ||
+    fail clone_damaged "The deployment failed and $path could not be put back yet; the next one tries again. $1"
+}
 ${QUICK_SWITCH}
 quick_switch "$@"
 pass_fence "$fence"
@@ -290,10 +295,6 @@ fi
 # From here on files change. The note says how to end it or to undo it, whoever comes next.
 echo "$local $result $branch $tip" >"$work/note" && mv -f "$work/note" "$note" ||
   fail command_failed "$note cannot be written; check the disk." '{}' true
-undo() {
-  recover >/dev/null 2>&1 ||
-    fail clone_damaged "The deployment failed and $path could not be put back yet; the next one tries again. $1"
-}
 if [ "$local" != "$result" ] && ! on_index "$next" read-tree -m -u "$local" "$result" >"$work/words" 2>&1; then
   words=$(cat "$work/words")
   undo "$words"

@@ -19,6 +19,10 @@ import {
 import { fromJson, toJson } from './json.ts';
 
 export type StepRow = Step;
+/** True as long as a step has not come to an end. */
+export const isOpenStep = ({ status }: Pick<StepRow, 'status'>): boolean =>
+  status === 'pending' || status === 'running';
+
 export type BatchRow = Batch & { readonly steps: Step[] };
 export type CommitRow = Omit<DeploymentCommit, 'changedFiles'> & {
   readonly changedFiles: ChangedFiles;

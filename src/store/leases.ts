@@ -33,20 +33,20 @@ export async function acquireLeases(
   keys: readonly string[],
   by: string | LeaseHolder,
 ): Promise<{ leases: Lease[] } | { heldBy: string; key: string }> {
-  const sorted = [...new Set(keys)].sort();
+  const wanted = [...new Set(keys)];
   const { holder } = holderOf(by);
   class Taken extends Error {}
   try {
     return await database.transaction(async (tx) => {
-      const leases = await takeLeases(tx, sorted, by);
-      if (leases.length < sorted.length) throw new Taken();
+      const leases = await takeLeases(tx, wanted, by);
+      if (leases.length < wanted.length) throw new Taken();
       return { leases };
     });
   } catch (error) {
     if (!(error instanceof Taken)) throw error;
     const [taken] = await database.db.$queryRaw<{ key: string; holder: string }[]>`
       select key, holder from leases
-       where key = any(${sorted}::text[]) and holder <> ${holder} and expires_at >= now()
+       where key = any(${wanted}::text[]) and holder <> ${holder} and expires_at >= now()
        order by key limit 1`;
     return taken === undefined
       ? acquireLeases(database, keys, by)

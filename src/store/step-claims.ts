@@ -1,6 +1,6 @@
 import { toErrorBody } from '../domain/errors.ts';
 import type { Db } from './database.ts';
-import type { StepRow } from './deployments.ts';
+import { isOpenStep, type StepRow } from './deployments.ts';
 import type { DeploymentPhase } from './generated/client.ts';
 import { JOINED_JOBS, lostWorker } from './joined-jobs.ts';
 
@@ -158,8 +158,7 @@ export async function takeOverSteps(
          or exists (select from jobs j where j.id = s.job_id and j.status = 'failed'))
     returning s.id::text`;
   const steps = await readSteps(tx, rows);
-  const isOpen = ({ status }: StepRow): boolean => status === 'pending' || status === 'running';
-  return { open: steps.filter(isOpen), ended: steps.filter((step) => !isOpen(step)) };
+  return { open: steps.filter(isOpenStep), ended: steps.filter((step) => !isOpenStep(step)) };
 }
 
 /** True if a job has steps in hand that have not ended. */

@@ -2,12 +2,13 @@ import type { DeploymentOptions } from '../../domain/deployment-options.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type BuildRow, findBuildById } from '../../store/builds.ts';
 import type { Db } from '../../store/database.ts';
-import type {
-  BatchRow,
-  CommitRow,
-  DeploymentHead,
-  DeploymentRow,
-  StepRow,
+import {
+  type BatchRow,
+  type CommitRow,
+  type DeploymentHead,
+  type DeploymentRow,
+  isOpenStep,
+  type StepRow,
 } from '../../store/deployments.ts';
 import { findGitdeploysById, type GitdeployRow } from '../../store/gitdeploys.ts';
 import { findInstallations, type InstallationRow } from '../../store/installations.ts';
@@ -50,10 +51,7 @@ export interface DeploymentWork extends PhaseWork {
 export const allSteps = ({ batches }: PhaseWork): StepWork[] => batches.flatMap((b) => b.steps);
 
 /** True as long as a step has not come to an end. */
-export const isOpen = ({ step }: StepWork): boolean => isOpenStatus(step.status);
-
-export const isOpenStatus = (status: StepRow['status']): boolean =>
-  status === 'pending' || status === 'running';
+export const isOpen = ({ step }: StepWork): boolean => isOpenStep(step);
 
 /** The lease of a step's clone. */
 export const keyOf = ({ server, gitdeploy }: Pick<StepWork, 'server' | 'gitdeploy'>): string =>

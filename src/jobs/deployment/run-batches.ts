@@ -1,20 +1,19 @@
 import { AppError, type ErrorBody, toErrorBody } from '../../domain/errors.ts';
 import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
-import { type BatchRow, finishStep, moveBatch, type StepRow } from '../../store/deployments.ts';
+import {
+  type BatchRow,
+  finishStep,
+  isOpenStep,
+  moveBatch,
+  type StepRow,
+} from '../../store/deployments.ts';
 import { inviteWorkers } from '../../store/joined-jobs.ts';
 import { listStepsOf, type StepTarget, saveStepTargets } from '../../store/step-claims.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import type { HeldLeases } from '../hold-leases.ts';
-import {
-  type BatchWork,
-  isOpen,
-  isOpenStatus,
-  keyOf,
-  type PhaseWork,
-  type StepWork,
-} from './deployment-work.ts';
+import { type BatchWork, isOpen, keyOf, type PhaseWork, type StepWork } from './deployment-work.ts';
 import { isLeftOut } from './left-out.ts';
 import { type OutdatedSteps, outdatedError } from './outdated-steps.ts';
 import { passGates } from './pass-gates.ts';
@@ -126,7 +125,7 @@ async function runBatch(
   if (context.cancelled.aborted) return 'cancelled';
   const now = await listStepsOf(dependencies.database.db, batch.id);
   noteFailures(failures, now);
-  const isUnderWay = now.some(({ status, jobId }) => isOpenStatus(status) && jobId !== null);
+  const isUnderWay = now.some((step) => isOpenStep(step) && step.jobId !== null);
   if (context.draining.aborted && (isUnderWay || !isTooMany(failures))) return 'interrupted';
   const isWhole = now.every((step) => step.status === 'succeeded' || isLeftOut(step));
   const status = isWhole ? 'succeeded' : 'failed';
