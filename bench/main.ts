@@ -36,6 +36,14 @@ async function main(args: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => stopping.abort(new Error('The benchmarks were stopped.')));
   }
+  const numbers = ROW_GROUPS.flat().map(({ number }) => number);
+  const unknown = options.rows?.find((number) => !numbers.includes(number));
+  if (unknown !== undefined) {
+    console.error(
+      `There is no row ${unknown}; choose from ${numbers.toSorted((a, b) => a - b).join(', ')}.`,
+    );
+    return USAGE_ERROR;
+  }
   const kept = await readFigures(RESULTS);
   const { measured, failed } = await measureAll(options, stopping.signal);
   tell(measured, findRegressions(measured, kept), failed);
