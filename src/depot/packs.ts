@@ -1,9 +1,8 @@
-import { createWriteStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import { assertObjectId, startGit, storageError } from './git.ts';
 import { createLimiter } from './limiter.ts';
 import { type DepotFolder, removeQuietly, repositoryPath, temporaryPath } from './repository.ts';
+import { streamToFile } from './stream-to-file.ts';
 
 export interface PackOptions {
   readonly applicationId: string;
@@ -105,7 +104,7 @@ async function computePack(
   });
   child.stdin.end(revisions);
   try {
-    await pipeline(child.stdout, createWriteStream(o.path, { mode: 0o600 }));
+    await streamToFile(child.stdout, o.path);
     await child.exited;
     return (await stat(o.path)).size;
   } catch (error) {

@@ -1,12 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { type ArchiveType, archiveTypeOf, MAGIC_OF_TYPE } from '../domain/archive-entry.ts';
 import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
+import { streamToFile } from './stream-to-file.ts';
 
 /** An upload that lies complete in the spool, for a job to take. */
 export interface SpooledUpload {
@@ -49,7 +48,7 @@ export async function spoolUpload(source: Readable, options: SpoolOptions): Prom
   const discard = (): Promise<void> => rm(path, { force: true });
   const meter = measure(options.maxBytes, fileType);
   try {
-    await pipeline(source, meter.stream, createWriteStream(path, { mode: 0o600, flags: 'wx' }));
+    await streamToFile(source, path, meter.stream);
     const { sizeBytes, sha256 } = meter.result();
     options.onReceived?.(sha256);
     if (options.sha256 !== undefined && options.sha256 !== sha256) {
