@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
 import { assertObjectId, startGit, storageError } from './git.ts';
 import { createLimiter } from './limiter.ts';
+import { openNewFile } from './new-file.ts';
 import { type DepotFolder, removeQuietly, repositoryPath, temporaryPath } from './repository.ts';
-import { streamToFile } from './stream-to-file.ts';
 
 export interface PackOptions {
   readonly applicationId: string;
@@ -95,6 +96,10 @@ async function computePack(
 ): Promise<number> {
   const base = o.have === null ? '' : `^${assertObjectId(o.have)}\n`;
   const revisions = `${assertObjectId(o.want)}\n${base}`;
+  // Before git is started: what a program has written when it ends is thrown away if nobody reads by then.
+  const file = await openNewFile(o.path).catch((error: unknown) => {
+    throw storageError(error);
+  });
   const child = startGit(folder.git, {
     gitDir: repositoryPath(folder, o.applicationId),
     config: ['pack.windowMemory=128m'],
@@ -104,7 +109,7 @@ async function computePack(
   });
   child.stdin.end(revisions);
   try {
-    await streamToFile(child.stdout, o.path);
+    await pipeline(child.stdout, file);
     await child.exited;
     return (await stat(o.path)).size;
   } catch (error) {

@@ -2,10 +2,11 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { type ArchiveType, archiveTypeOf, MAGIC_OF_TYPE } from '../domain/archive-entry.ts';
 import { counted } from '../domain/counted.ts';
 import { AppError } from '../domain/errors.ts';
-import { streamToFile } from './stream-to-file.ts';
+import { openNewFile } from './new-file.ts';
 
 /** An upload that lies complete in the spool, for a job to take. */
 export interface SpooledUpload {
@@ -42,13 +43,15 @@ export function uploadsDirectory(dataDirectory: string): string {
  */
 export async function spoolUpload(source: Readable, options: SpoolOptions): Promise<SpooledUpload> {
   const { directory, fileType } = options;
+  // It may fail before the pipeline listens, which hears of that all the same.
+  source.once('error', () => {});
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const file = `${options.prefix ?? ''}${randomUUID()}`;
   const path = join(directory, file);
   const discard = (): Promise<void> => rm(path, { force: true });
   const meter = measure(options.maxBytes, fileType);
   try {
-    await streamToFile(source, path, meter.stream);
+    await pipeline(source, meter.stream, await openNewFile(path));
     const { sizeBytes, sha256 } = meter.result();
     options.onReceived?.(sha256);
     if (options.sha256 !== undefined && options.sha256 !== sha256) {
