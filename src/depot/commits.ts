@@ -87,26 +87,33 @@ export async function keepHead(
     readonly gitrepoId: string;
     readonly branch: string;
     readonly commit: string;
+    /** A commit that it grew from, if one is known: mostly that is all there is, and git need not be asked. */
+    readonly parent?: string;
   },
 ): Promise<void> {
   const gitDir = repositoryPath(folder, o.applicationId);
   const commit = assertObjectId(o.commit);
   const prefix = branchRefPrefix(o.gitrepoId, o.branch);
-  await changeRefs(folder.git, gitDir, [{ name: prefix + commit, id: commit }]);
   const heads = await listRefs(folder.git, gitDir, prefix);
-  if (heads.length === 1) return;
-  // Of several commits, those that no other one contains: what is missing from it is contained.
-  const output = await runGit(folder.git, {
-    gitDir,
-    args: ['merge-base', '--independent', ...heads.map(({ id }) => id)],
-  });
-  const independent = new Set(output.split('\n'));
-  const contained = heads.filter(({ id }) => !independent.has(id));
-  await changeRefs(
-    folder.git,
-    gitDir,
-    contained.map(({ name }) => ({ name, id: null })),
-  );
+  const others = heads.filter(({ id }) => id !== commit);
+  const needed = others.every(({ id }) => id === o.parent)
+    ? new Set([commit])
+    : await independentOf(folder, gitDir, [commit, ...others.map(({ id }) => id)]);
+  const contained = heads.filter(({ id }) => !needed.has(id));
+  await changeRefs(folder.git, gitDir, [
+    ...(needed.has(commit) ? [{ name: prefix + commit, id: commit }] : []),
+    ...contained.map(({ name }) => ({ name, id: null })),
+  ]);
+}
+
+/** Of several commits, those that no other one contains. */
+async function independentOf(
+  { git }: DepotFolder,
+  gitDir: string,
+  commits: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const output = await runGit(git, { gitDir, args: ['merge-base', '--independent', ...commits] });
+  return new Set(output.split('\n'));
 }
 
 /** Lets everything of a gitrepo go; nothing happens if there is nothing. */

@@ -8,6 +8,7 @@ import {
   keepHead,
   parentOf,
 } from './commits.ts';
+import { keepDiffs } from './diff-cache.ts';
 import { assertObjectId } from './git.ts';
 import type { DepotGuard, GuardRequest } from './guard.ts';
 import { type IngestedBuild, type IngestOptions, ingestBuild } from './ingest.ts';
@@ -129,6 +130,7 @@ export interface DepotWriter {
     readonly gitrepoId: string;
     readonly branch: string;
     readonly commit: string;
+    readonly parent?: string;
   }): Promise<void>;
 }
 
@@ -168,7 +170,7 @@ export async function openDepot(o: {
     previewPackages: (options) => previewPackages(folder, options),
     listFiles: (applicationId, tree) => listFiles(folder, applicationId, tree),
     writeArchive: (options) => writeArchive(folder, options),
-    diffTrees: (options) => diffTrees(folder, options),
+    diffTrees: keepDiffs((options) => diffTrees(folder, options)),
     async noteGarbage(applicationId) {
       if (!(await exists(repositoryPath(folder, applicationId)))) return;
       await noteGarbage(folder, applicationId);

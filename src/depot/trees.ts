@@ -20,9 +20,9 @@ export interface FileChange {
 
 /** What turns one tree into another, each list in the order of git's paths. A change of mode alone is a modification. */
 export interface TreeDiff {
-  readonly added: FileChange[];
-  readonly modified: FileChange[];
-  readonly deleted: FileChange[];
+  readonly added: readonly FileChange[];
+  readonly modified: readonly FileChange[];
+  readonly deleted: readonly FileChange[];
 }
 
 const NUL = 0;
@@ -93,7 +93,7 @@ export async function diffTrees(
     blobs: changes.map(({ blob }) => blob),
     signal: o.signal,
   });
-  const diff: TreeDiff = { added: [], modified: [], deleted: [] };
+  const diff: Record<keyof TreeDiff, FileChange[]> = { added: [], modified: [], deleted: [] };
   for (const [index, { kind, path }] of changes.entries()) {
     diff[kind].push({ path, bytes: sizes[index] ?? 0 });
   }

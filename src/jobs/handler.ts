@@ -25,9 +25,11 @@ export interface JobContext {
   emit(kind: string, data: unknown): Promise<void>;
   /** Changes rows and adds the line that tells of it: both or neither, whenever the worker dies. */
   record(kind: string, data: unknown, change: (tx: Db) => Promise<void>): Promise<void>;
+  /** Changes rows of which nothing is told; as with `record`, in one transaction with what is written at that time. */
+  change(change: (tx: Db) => Promise<void>): Promise<void>;
   /**
-   * Changes rows in one transaction. Like `emit` and `record` it writes nothing, throws and aborts `lost` once the job
-   * is another worker's: whatever a handler writes goes through one of the three.
+   * Changes rows in a transaction of its own. Like the others it writes nothing, throws and aborts `lost` once the job
+   * is another worker's: whatever a handler writes goes through one of the four.
    */
   transaction<T>(work: (tx: Db) => Promise<T>): Promise<T>;
 }

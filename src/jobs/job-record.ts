@@ -10,7 +10,7 @@ const BATCH = 100;
 /** Rows that change, what is told of it, or both. */
 interface Entry {
   readonly change: ((tx: Db) => Promise<void>) | null;
-  readonly event: NewEvent;
+  readonly event: NewEvent | null;
   readonly done: () => void;
   readonly failed: (error: unknown) => void;
 }
@@ -29,7 +29,7 @@ export function createJobRecord(
     readonly stream: { readonly jobId: string; readonly deploymentId: string | null };
     readonly lost: AbortController;
   },
-): Pick<JobContext, 'emit' | 'record' | 'transaction'> {
+): Pick<JobContext, 'emit' | 'record' | 'change' | 'transaction'> {
   const { claim, stream, lost } = of;
   let waiting: Entry[] = [];
   let isWriting = false;
@@ -49,7 +49,7 @@ export function createJobRecord(
       // Last of all, as everywhere: that order cannot deadlock.
       await appendEvents(
         tx,
-        entries.map(({ event }) => event),
+        entries.flatMap(({ event }) => event ?? []),
       );
     });
 
@@ -78,16 +78,16 @@ export function createJobRecord(
     isWriting = false;
   };
 
-  const add = (kind: string, data: unknown, change: Entry['change']): Promise<void> =>
+  const add = (entry: Pick<Entry, 'change' | 'event'>): Promise<void> =>
     new Promise((done, failed) => {
-      const event = { ...stream, kind, data };
-      waiting.push({ change, event, done, failed });
+      waiting.push({ ...entry, done, failed });
       if (!isWriting) void writeAll();
     });
 
   return {
-    emit: (kind, data) => add(kind, data, null),
-    record: (kind, data, change) => add(kind, data, change),
+    emit: (kind, data) => add({ change: null, event: { ...stream, kind, data } }),
+    record: (kind, data, change) => add({ change, event: { ...stream, kind, data } }),
+    change: (change) => add({ change, event: null }),
     transaction,
   };
 }

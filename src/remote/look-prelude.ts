@@ -5,7 +5,7 @@ export const LOOK_PRELUDE = String.raw`${GIT_PRELUDE}
 text_or_null() { if [ -n "$1" ]; then json_text "$1"; else printf null; fi; }
 number_or_null() { case $1 in '' | *[!0-9]*) printf null ;; *) printf '%s' "$1" ;; esac; }
 
-# find_git_version: "git_version" such as 2.39.5; empty if git is not installed.
+# find_git_version: "git_version" such as 2.39.5, only digits and points, 0 if it says none; empty if git is not installed.
 find_git_version() {
   git_version=
   ! command -v git >/dev/null 2>&1 ||
@@ -14,7 +14,12 @@ find_git_version() {
   set -- $git_version
   git_version=
   [ $# -lt 3 ] || git_version=$3
-  case $git_version in *[!0-9.]*) git_version=$(echo "$git_version" | sed 's/^\([0-9.]*[0-9]\).*/\1/') ;; esac
+  case $git_version in
+    *[!0-9.]*)
+      git_version=$(echo "$git_version" | sed -n 's/^\([0-9.]*[0-9]\).*/\1/p')
+      [ -n "$git_version" ] || git_version=0
+      ;;
+  esac
 }
 
 # find_free FOLDER: "free_kib" that this user may still write on its file system, and the same as "free_bytes"; both are

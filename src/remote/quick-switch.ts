@@ -74,13 +74,13 @@ quick_switch() {
       undo "$(cat "$work/words")"
       return 0
     fi
-    words=$(git update-ref -m 'muster: deploy' --stdin 2>&1 <<REFS
+    git update-ref -m 'muster: deploy' --stdin >"$work/words" 2>&1 <<REFS || {
 update refs/heads/$branch $target $from
 update refs/muster/head-before $from
 update refs/muster/deployed $target $from
 update refs/muster/head $target $from
 REFS
-    ) || {
+      words=$(cat "$work/words")
       undo "$words"
       fail command_failed "The branch $branch could not be moved, and the files were put back: $words"
     }

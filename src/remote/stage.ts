@@ -76,26 +76,26 @@ fi
 
 incoming=$GIT_DIR/muster-incoming.$$
 clean_up() { rm -rf "$incoming"; }
-words=$(mkdir -p "$incoming/pack" 2>&1 && identify_self && echo $$ >"$incoming/pid" && echo "$identity" >"$incoming/start") ||
+words=$(mkdir -p "$incoming/pack" 2>&1) && identify_self &&
+  echo $$ >"$incoming/pid" && echo "$identity" >"$incoming/start" ||
   fail command_failed "There is no place for the pack in $path/.git: $words"
 
-quarantined() (
-  GIT_OBJECT_DIRECTORY=$incoming GIT_ALTERNATE_OBJECT_DIRECTORIES=$GIT_DIR/objects
-  export GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
-  "$@"
-)
-
-words=$(quarantined git index-pack --stdin --fix-thin 2>&1) ||
-  fail command_failed "The pack did not arrive whole or does not fit on the disk: $words" '{}' true
-quarantined is_complete "$want" ||
+# Of what is received, only what is checked gets in.
+GIT_OBJECT_DIRECTORY=$incoming GIT_ALTERNATE_OBJECT_DIRECTORIES=$GIT_DIR/objects
+export GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+git index-pack --stdin --fix-thin >"$incoming/words" 2>&1 ||
+  fail command_failed "The pack did not arrive whole or does not fit on the disk: $(cat "$incoming/words")" '{}' true
+is_complete "$want" ||
   fail clone_damaged "Objects that commit $want needs are not in the clone; initialize it again." "{\"want\":\"$want\"}"
+unset GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
 # The index last: a pack without one is not seen.
 set --
 for file in "$incoming"/pack/*.pack "$incoming"/pack/*.rev "$incoming"/pack/*.idx; do
   [ ! -f "$file" ] || set -- "$@" "$file"
 done
-[ $# -eq 0 ] || words=$(mv -f "$@" "$GIT_DIR/objects/pack/" 2>&1) || fail command_failed "The pack cannot be kept: $words"
+[ $# -eq 0 ] || mv -f "$@" "$GIT_DIR/objects/pack/" >"$incoming/words" 2>&1 ||
+  fail command_failed "The pack cannot be kept: $(cat "$incoming/words")"
 point_at_want
 answer ',"state":"staged"'
 `;

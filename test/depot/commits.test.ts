@@ -82,12 +82,13 @@ describe('a head', () => {
     const one = await commit(EMPTY_TREE, null, 'one');
     const two = await commit(EMPTY_TREE, one, 'two');
     const three = await commit(EMPTY_TREE, two, 'three');
-    const keep = (id: string) =>
+    const keep = (id: string, from: { parent?: string } = {}) =>
       fixture.depot.keepHead({
         applicationId: fixture.applicationId,
         gitrepoId: 'repo',
         branch: 'x y..z',
         commit: id,
+        ...from,
       });
     await Promise.all([keep(three), keep(one), keep(two)]);
     await keep(two);
@@ -96,6 +97,21 @@ describe('a head', () => {
     const other = await commit(EMPTY_TREE, two, 'a head that lost the race');
     await keep(other);
     expect(await headsOf()).toEqual([other, three].sort());
+    const four = await commit(EMPTY_TREE, three, 'four');
+    await keep(four, { parent: three });
+    expect(await headsOf()).toEqual([other, four].sort());
+  });
+
+  it('takes the place of the commit that it grew from', async () => {
+    const { depot, applicationId } = fixture;
+    const branch = { applicationId, gitrepoId: 'repo-1', branch: 'main' };
+    const before = await headsOf();
+    const parent = await commit(EMPTY_TREE, null, 'parent');
+    await depot.keepHead({ ...branch, commit: parent });
+    const child = await commit(EMPTY_TREE, parent, 'child');
+    await depot.keepHead({ ...branch, commit: child, parent });
+    expect(await headsOf()).toEqual([...before, child].sort());
+    await depot.dropHeads(applicationId, 'repo-1');
   });
 
   it('is let go with its gitrepo, and with it alone', async () => {

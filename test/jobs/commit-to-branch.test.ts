@@ -79,6 +79,7 @@ describe('committing to a branch whose repository is at a provider', () => {
         return Promise.resolve();
       },
       record: () => Promise.reject(new Error('a commit is recorded where the head moves')),
+      change: () => Promise.reject(new Error('a commit is recorded where the head moves')),
       transaction: (work) => api.services.database.transaction(work),
     };
     const { config, database, depot } = api.services;

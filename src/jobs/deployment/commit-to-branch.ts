@@ -119,7 +119,7 @@ async function commitOnto(
   }
   context.signal.throwIfAborted();
   // Before the row names it, so that a commit in a row is never garbage.
-  await writer.keepHead({ applicationId, gitrepoId, branch, commit });
+  await writer.keepHead({ applicationId, gitrepoId, branch, commit, parent: head.headCommit });
   const moved = await context.transaction(async (tx) => {
     const won = await moveHead(tx, {
       gitrepoId,

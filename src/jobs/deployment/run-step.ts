@@ -206,7 +206,7 @@ async function deployOnce(step: TrackedStep, { staged }: { staged: boolean }): P
   if (track.progress.stage === 'prepull') {
     signal.throwIfAborted();
     const answer = await switchClone(clone);
-    await context.transaction((tx) =>
+    await context.change((tx) =>
       recordDeployed(tx, item.installation.id, {
         buildId: item.step.toBuildId,
         commit,

@@ -1,0 +1,17 @@
+import { expect, it } from 'vitest';
+import { keepDiffs } from '../../src/depot/diff-cache.ts';
+
+const pair = (to: string) => ({ applicationId: 'shop', from: 'before', to });
+
+it('a diff is computed once, until too many files were compared since', async () => {
+  const computed: string[] = [];
+  const diffTrees = keepDiffs(({ to }: ReturnType<typeof pair>) => {
+    computed.push(to);
+    const added = Array.from({ length: 20_000 }, (_, i) => ({ path: `${to}/${i}`, bytes: i }));
+    return Promise.resolve({ added, modified: [], deleted: [] });
+  });
+  for (const to of ['a', 'b', 'a', 'c', 'a', 'b']) {
+    expect((await diffTrees(pair(to))).added[0]?.path).toBe(`${to}/0`);
+  }
+  expect(computed).toEqual(['a', 'b', 'c', 'b']);
+});
