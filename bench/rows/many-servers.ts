@@ -15,7 +15,7 @@ import { median, summary } from '../statistics.ts';
 const FEW = 100;
 const MANY = 1000;
 /** With `--quick`. */
-const QUICK = { few: 20, many: 100 } as const;
+const QUICK = { few: 10, many: 50 } as const;
 const MAX_REPETITIONS = 3;
 const MEGABYTE = 1_000_000;
 

@@ -5,9 +5,17 @@ import type { Figure, Row } from '../row.ts';
 import { table } from '../row.ts';
 import { median, medianRatio, summary } from '../statistics.ts';
 
-const PAIRS = { servers: 2000, gitdeploys: 5 } as const;
-const DEPLOYMENTS = 10_000;
-const EVENTS = 100_000;
+/** How much there is to be read. */
+interface Amount {
+  readonly servers: number;
+  readonly deployments: number;
+  readonly events: number;
+}
+
+const AMOUNT: Amount = { servers: 2000, deployments: 10_000, events: 100_000 };
+/** With `--quick`. */
+const QUICK: Amount = { servers: 400, deployments: 1000, events: 10_000 };
+const GITDEPLOYS = 5;
 const APPLICATION = 'shop';
 
 const CENSUS_SQL = `
@@ -35,11 +43,11 @@ interface Reading {
 /** Row 8: much is read at once. */
 export const READING: Row = {
   number: 8,
-  work: `census of ${PAIRS.servers * PAIRS.gitdeploys} pairs, list of ${DEPLOYMENTS} deployments, stream of ${EVENTS} events`,
+  work: `census of ${AMOUNT.servers * GITDEPLOYS} pairs, list of ${AMOUNT.deployments} deployments, stream of ${AMOUNT.events} events`,
   needsPeers: false,
   run: async (bench) => {
     const muster = await startBenchMuster(bench, { MUSTER_OBSERVE_INTERVAL_SECONDS: '0' });
-    const readings = await fill(muster);
+    const readings = await fill(muster, bench.options.quick ? QUICK : AMOUNT);
     const client = new pg.Client({ connectionString: muster.databaseUrl });
     await client.connect();
     const repetitions = bench.options.quick ? 1 : bench.options.repetitions;
@@ -121,7 +129,7 @@ function nextPage(body: Buffer): string | null {
 }
 
 /** Writes the rows, as many as there would be after a long time. */
-async function fill(muster: BenchMuster): Promise<readonly Reading[]> {
+async function fill(muster: BenchMuster, amount: Amount): Promise<readonly Reading[]> {
   await muster.call('PUT', `/app?app_name=${APPLICATION}`);
   const [application] = await muster.sql<{ id: string }>('select id from applications');
   const id = application?.id ?? '';
@@ -145,10 +153,10 @@ async function fill(muster: BenchMuster): Promise<readonly Reading[]> {
      insert into installations (id, gitdeploy_id, server_id, deployed_build_id, deployed_commit, head_commit, deployed_at, drift)
      select uuidv7(), gitdeploy.id, server.id, build.id, repeat('a', 40), repeat('a', 40), now(), 'none'
        from server, gitdeploy, build`,
-    [id, PAIRS.servers, PAIRS.gitdeploys],
+    [id, amount.servers, GITDEPLOYS],
   );
   await muster.call('PUT', `/app/${APPLICATION}/groups?name=all`, {
-    gitdeploys: Array.from({ length: PAIRS.gitdeploys }, (_, i) => `gitdeploy-${i + 1}`),
+    gitdeploys: Array.from({ length: GITDEPLOYS }, (_, i) => `gitdeploy-${i + 1}`),
   });
   await muster.sql(
     `insert into deployments (id, application_id, build_name, username, status, target, options, created_at, finished_at)
@@ -157,7 +165,7 @@ async function fill(muster: BenchMuster): Promise<readonly Reading[]> {
             '{"rolling_divisor":2,"rolling_pause":0,"ordered_pause":0,"max_failures":0,"on_failure":"stop","concurrency":50}',
             now(), now()
        from generate_series(1, $2::int)`,
-    [id, DEPLOYMENTS],
+    [id, amount.deployments],
   );
   const [newest] = await muster.sql<{ id: string }>(
     'select id from deployments order by id desc limit 1',
@@ -168,26 +176,26 @@ async function fill(muster: BenchMuster): Promise<readonly Reading[]> {
      select $1, 'output', json_build_object('server', 'web' || n % 20, 'gitdeploy', 'gitdeploy-1', 'stream', 'stdout',
             'text', 'line ' || n || ' of what a step has printed')
        from generate_series(1, $2::int) n`,
-    [deployment, EVENTS],
+    [deployment, amount.events],
   );
   await muster.sql('analyze');
   const app = `/app/${APPLICATION}`;
   return [
     {
-      ...{ name: 'census', rows: PAIRS.servers * PAIRS.gitdeploys, path: `${app}/census` },
+      ...{ name: 'census', rows: amount.servers * GITDEPLOYS, path: `${app}/census` },
       ...{ sql: CENSUS_SQL, value: id },
     },
     {
-      ...{ name: 'deployments', rows: DEPLOYMENTS, path: `${app}/deployments` },
+      ...{ name: 'deployments', rows: amount.deployments, path: `${app}/deployments` },
       ...{ sql: DEPLOYMENTS_SQL, value: id },
     },
     {
-      ...{ name: 'deployments with details', rows: DEPLOYMENTS },
+      ...{ name: 'deployments with details', rows: amount.deployments },
       path: `${app}/deployments?details=true&limit=1000`,
       ...{ sql: DEPLOYMENTS_SQL, value: id },
     },
     {
-      ...{ name: 'events', rows: EVENTS, path: `${app}/deployments/${deployment}/events` },
+      ...{ name: 'events', rows: amount.events, path: `${app}/deployments/${deployment}/events` },
       ...{ sql: EVENTS_SQL, value: deployment },
     },
   ];
