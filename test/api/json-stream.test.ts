@@ -18,18 +18,17 @@ afterAll(() => app.close());
 
 const LONG = 'x'.repeat(2000);
 
+async function* each(list: readonly string[][]): AsyncGenerator<string[]> {
+  for (const page of list) yield await Promise.resolve(page);
+}
+
 describe('JSON that is sent as it is read', () => {
   it('has the elements of all pages in one list', async () => {
-    pages = async function* () {
-      yield [];
-      yield ['a', '"b"'];
-      yield [];
-      yield ['c'];
-    };
+    pages = () => each([[], ['a', '"b"'], [], ['c']]);
     expect(await (await fetch(address)).text()).toBe(
       '{"before":1,"list":["a","\\"b\\"","c"],"after":2}',
     );
-    pages = async function* () {};
+    pages = () => each([]);
     expect(await (await fetch(address)).text()).toBe('{"before":1,"list":[],"after":2}');
   });
 
@@ -59,7 +58,7 @@ describe('JSON that is sent as it is read', () => {
     ]);
     pages = async function* () {
       yield [LONG];
-      throw new Error('later');
+      yield await Promise.reject(new Error('later'));
     };
     const broken = await fetch(address);
     expect(broken.status).toBe(200);
