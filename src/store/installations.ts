@@ -83,9 +83,9 @@ async function* readPairs<Row extends CensusRow>(
   for (;;) {
     const rows = await tx.$queryRaw<Row[]>(fetch);
     if (rows.length > 0) yield rows;
-    if (rows.length < CENSUS_PAGE) break;
+    // What is left of the cursor ends with the transaction.
+    if (rows.length < CENSUS_PAGE) return;
   }
-  await tx.$executeRaw`close census`;
 }
 
 /** Which gitdeploys of an application are initialized on which servers, by name. */
