@@ -81,7 +81,7 @@ function textOf(item: FeedItem): string {
   switch (item.kind) {
     case 'events':
       return item.events
-        .map(({ id, kind, data }) => `id: ${id}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`)
+        .map(({ id, kind, json }) => `id: ${id}\nevent: ${kind}\ndata: ${json}\n\n`)
         .join('');
     case 'idle':
       return HEARTBEAT;

@@ -1,6 +1,20 @@
 import { Readable } from 'node:stream';
 
 const CHUNK_CHARACTERS = 64 * 1024;
+/** The first chunk goes as soon as it is worth a packet, so that whoever waits sees that something comes. */
+const FIRST_CHUNK_CHARACTERS = 1024;
+
+const PAGES = Symbol('pages');
+
+/** A list that is read while it is sent, many elements at a time: what comes together is turned into text together. */
+export interface PagedList {
+  readonly [PAGES]: AsyncIterable<readonly unknown[]>;
+}
+
+/** Takes pages of elements for one list of all of them. */
+export function paged(pages: AsyncIterable<readonly unknown[]>): PagedList {
+  return { [PAGES]: pages };
+}
 
 /**
  * JSON of which any list may be one that is read while it is sent, however deep in objects. Elements of lists are
@@ -41,11 +55,13 @@ async function* startingWith(
 
 async function* inChunks(parts: AsyncIterable<string>): AsyncGenerator<string> {
   let text = '';
+  let enough = FIRST_CHUNK_CHARACTERS;
   for await (const part of parts) {
     text += part;
-    if (text.length < CHUNK_CHARACTERS) continue;
+    if (text.length < enough) continue;
     yield text;
     text = '';
+    enough = CHUNK_CHARACTERS;
   }
   if (text !== '') yield text;
 }
@@ -53,6 +69,14 @@ async function* inChunks(parts: AsyncIterable<string>): AsyncGenerator<string> {
 async function* write(value: unknown): AsyncGenerator<string> {
   if (value === null || typeof value !== 'object') {
     yield JSON.stringify(value);
+  } else if (isPaged(value)) {
+    let separator = '[';
+    for await (const page of value[PAGES]) {
+      if (page.length === 0) continue;
+      yield separator + JSON.stringify(page).slice(1, -1);
+      separator = ',';
+    }
+    yield separator === '[' ? '[]' : ']';
   } else if (isList(value)) {
     let separator = '[';
     for await (const item of value) {
@@ -70,6 +94,10 @@ async function* write(value: unknown): AsyncGenerator<string> {
     }
     yield separator === '{' ? '{}' : '}';
   }
+}
+
+function isPaged(value: object): value is PagedList {
+  return PAGES in value;
 }
 
 function isList(value: object): value is Iterable<unknown> | AsyncIterable<unknown> {

@@ -83,21 +83,27 @@ export interface CensusWriter<Row extends CensusRow> {
 export function startCensus<Row extends CensusRow, Leaf>(
   options: CensusOptions<Row, Leaf>,
 ): CensusWriter<Row> {
-  const { groups: allGroups, filter = {} } = options;
+  const { groups: allGroups, filter = {}, leafOf } = options;
   const index = indexGroups(allGroups);
   const environments = new Map<string, Map<string, Map<string, string>>>();
+  // One server mostly has the gitdeploys of the one before.
+  let places: Places = { gitdeploys: '', groups: [] };
   return {
     addServer: (rows) => {
       const [first] = rows;
       if (first === undefined) return;
       const { environment, server } = first;
       if (!passes(filter.environment, environment) || !passes(filter.server, server)) return;
-      for (const [group, leaves] of leavesByGroup(rows, { ...options, index })) {
+      const gitdeploys = rows.map((row) => row.gitdeploy);
+      const joined = gitdeploys.join('/');
+      if (joined !== places.gitdeploys) {
+        places = { gitdeploys: joined, groups: placesOf(gitdeploys, index, filter) };
+      }
+      const texts = rows.map((row) => JSON.stringify(leafOf(row)));
+      for (const { group, members } of places.groups) {
         const groups = getOrAdd(environments, environment, () => new Map());
-        getOrAdd(groups, group, () => new Map()).set(
-          server,
-          toJsonObject(leaves, (leaf) => JSON.stringify(leaf)),
-        );
+        const leaves = members.map(({ row, key }) => key + texts[row]);
+        getOrAdd(groups, group, () => new Map()).set(server, `{${leaves.join(',')}}`);
       }
     },
     toJson: () =>
@@ -107,22 +113,41 @@ export function startCensus<Row extends CensusRow, Leaf>(
   };
 }
 
-/** What one server has, under each group that holds it or under `-`. */
-function leavesByGroup<Row extends CensusRow, Leaf>(
-  rows: readonly Row[],
-  { index, filter = {}, leafOf }: CensusOptions<Row, Leaf> & { readonly index: GroupIndex },
-): Map<string, Map<string, Leaf>> {
-  const gitdeploys = rows.map((row) => row.gitdeploy);
+/** Where what a server has stands in the document. */
+interface Places {
+  /** What it has, joined by what no name has; as the rows come. */
+  readonly gitdeploys: string;
+  readonly groups: readonly GroupPlaces[];
+}
+
+/** Under one group: the rows by their index, sorted by gitdeploy, each with its key. */
+interface GroupPlaces {
+  readonly group: string;
+  readonly members: readonly { readonly row: number; readonly key: string }[];
+}
+
+/** Under each group that holds the server, or under `-`. */
+function placesOf(
+  gitdeploys: readonly string[],
+  index: GroupIndex,
+  filter: CensusFilter,
+): GroupPlaces[] {
   const holding = new Set(groupsHolding(index, gitdeploys));
-  const leavesOf = new Map<string, Map<string, Leaf>>();
-  for (const row of rows) {
-    const held = (index.groupsOf.get(row.gitdeploy) ?? []).filter((group) => holding.has(group));
+  const rowsOf = new Map<string, Map<string, number>>();
+  for (const [row, gitdeploy] of gitdeploys.entries()) {
+    const held = (index.groupsOf.get(gitdeploy) ?? []).filter((group) => holding.has(group));
     for (const group of held.length === 0 ? [UNGROUPED] : held) {
       if (!passes(filter.group, group)) continue;
-      getOrAdd(leavesOf, group, () => new Map()).set(row.gitdeploy, leafOf(row));
+      getOrAdd(rowsOf, group, () => new Map()).set(gitdeploy, row);
     }
   }
-  return leavesOf;
+  return [...rowsOf].map(([group, rows]) => ({
+    group,
+    members: sortedEntries(rows).map(([gitdeploy, row]) => ({
+      row,
+      key: `${JSON.stringify(gitdeploy)}:`,
+    })),
+  }));
 }
 
 /** The leaf of the plain census. */

@@ -3,6 +3,8 @@ import {
   type CensusDetailsRow,
   type CensusFilter,
   type CensusLeaf,
+  type CensusRow,
+  type CensusWriter,
   startCensus,
   toDetailsLeaf,
   toLeaf,
@@ -11,7 +13,12 @@ import {
 import { requireKnown } from '../domain/unknown-names.ts';
 import type { Db } from '../store/database.ts';
 import { listGroups } from '../store/groups.ts';
-import { type CensusRow, listInstallationPairs, readCensus } from '../store/installations.ts';
+import {
+  listInstallationPairs,
+  readCensus,
+  readCensusDetails,
+  type CensusDetailsRow as StoredDetailsRow,
+} from '../store/installations.ts';
 import { listServerPlaces } from '../store/servers.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { visibleServers } from './authorization.ts';
@@ -24,8 +31,8 @@ export interface CensusQuery extends CensusFilter {
 }
 
 /**
- * What is committed and what runs, for every (server, gitdeploy) pair of an application, as JSON text. Rows are read
- * in pages and turned into text at once, so that no more is held than the answer itself.
+ * What is committed and what runs, for every (server, gitdeploy) pair of an application at one moment, as JSON text.
+ * Rows are read in pages and turned into text at once, so that no more is held than the answer itself.
  * @throws {AppError} `not_found` for the application; `invalid_input` for names in the filter that nothing has. What is
  *   there and has nothing of the application gives an empty tree.
  */
@@ -35,39 +42,58 @@ export async function getCensus(
   { application: applicationName, details, ...filter }: CensusQuery,
 ): Promise<string> {
   const { db } = context.database;
-  const application = await requireApplication(db, applicationName);
-  const groups = await listGroups(db, application.id, {});
-  const census = startCensus<CensusDetailsRow, CensusLeaf | CensusDetailsLeaf>({
-    groups: groups.map(({ name, levels }) => ({ name, gitdeploys: levels.flat() })),
-    filter,
-    leafOf: details ? toDetailsLeaf : toLeaf,
+  const { id: applicationId } = await requireApplication(db, applicationName);
+  const found = await context.database.snapshot(async (tx) => {
+    const groups = await listGroups(tx, applicationId, {});
+    const options = {
+      groups: groups.map(({ name, levels }) => ({ name, gitdeploys: levels.flat() })),
+      filter,
+    };
+    const { environment, server } = filter;
+    const of = { applicationId, environment, server };
+    const json = details
+      ? await writeCensus(
+          startCensus<CensusDetailsRow, CensusDetailsLeaf>({ ...options, leafOf: toDetailsLeaf }),
+          eachServer(readCensusDetails(tx, of), toDetailsRow),
+        )
+      : await writeCensus(
+          startCensus<CensusRow, CensusLeaf>({ ...options, leafOf: toLeaf }),
+          eachServer(readCensus(tx, of), (row) => row),
+        );
+    return { json, groups: groups.map(({ name }) => name) };
   });
-  let ofServer: CensusDetailsRow[] = [];
-  const query = {
-    applicationId: application.id,
-    environment: filter.environment,
-    server: filter.server,
-  };
-  for await (const page of readCensus(db, query)) {
+  if (found.json === '{}') {
+    await requireKnownFilter(db, caller, { filter, applicationId, groups: found.groups });
+  }
+  return found.json;
+}
+
+async function writeCensus<Row extends CensusRow>(
+  census: CensusWriter<Row>,
+  servers: AsyncIterable<readonly Row[]>,
+): Promise<string> {
+  for await (const rows of servers) census.addServer(rows);
+  return census.toJson();
+}
+
+/** All rows of one server at a time. They come sorted by server, which is complete when the next one begins. */
+async function* eachServer<Stored extends CensusRow, Row>(
+  pages: AsyncIterable<readonly Stored[]>,
+  toRow: (row: Stored) => Row,
+): AsyncGenerator<Row[]> {
+  let server: string | null = null;
+  let rows: Row[] = [];
+  for await (const page of pages) {
     for (const row of page) {
-      // Rows come sorted by server; a server is complete when the next one begins.
-      if (ofServer[0] !== undefined && ofServer[0].server !== row.server) {
-        census.addServer(ofServer);
-        ofServer = [];
+      if (row.server !== server && rows.length > 0) {
+        yield rows;
+        rows = [];
       }
-      ofServer.push(toDomainRow(row));
+      server = row.server;
+      rows.push(toRow(row));
     }
   }
-  census.addServer(ofServer);
-  const json = census.toJson();
-  if (json === '{}') {
-    await requireKnownFilter(db, caller, {
-      filter,
-      applicationId: application.id,
-      groups: groups.map(({ name }) => name),
-    });
-  }
-  return json;
+  if (rows.length > 0) yield rows;
 }
 
 /** Says of what shows nothing whether that is because a name was mistaken. @throws {AppError} `invalid_input` */
@@ -97,7 +123,7 @@ async function requireKnownFilter(
   });
 }
 
-function toDomainRow(row: CensusRow): CensusDetailsRow {
+function toDetailsRow(row: StoredDetailsRow): CensusDetailsRow {
   return {
     ...row,
     deployedAt: row.deployedAt?.toISOString() ?? null,

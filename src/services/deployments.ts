@@ -2,6 +2,7 @@ import { AppError } from '../domain/errors.ts';
 import { requireFreezeReason } from '../domain/freeze-window.ts';
 import { requireSamePlan } from '../domain/plan-hash.ts';
 import { lockApplication } from '../store/applications.ts';
+import * as lists from '../store/deployment-lists.ts';
 import * as store from '../store/deployments.ts';
 import { appendEvent } from '../store/events.ts';
 import { recordAudit } from './audit.ts';
@@ -82,34 +83,39 @@ export async function createDeployment(
   return { deployment, job, warnings };
 }
 
-/** The ids of deployments, newest first. */
+/** The ids of a page of deployments, newest first. */
 export async function listDeployments(
   { database: { db } }: ServiceContext,
   applicationName: string,
-  page: { limit?: number | undefined; after?: string | undefined },
+  page: { limit: number; after?: string | undefined },
 ): Promise<PageOf<string>> {
   const application = await requireApplication(db, applicationName);
-  const found = await store.listDeploymentIds(db, application.id, page);
+  const found = await lists.listDeploymentIds(db, application.id, page);
   const { rows, next } = toPage(found, page.limit, ({ id }) => id);
   return { rows: rows.map(({ id }) => id), next };
 }
 
-/** With their plans, so many at once. */
-const DETAILS_AT_ONCE = 50;
+/** The ids of all deployments after the one with the id `after`, newest first, some at a time as they are taken. */
+export async function* readDeploymentIds(
+  { database: { db } }: ServiceContext,
+  applicationName: string,
+  after: string | undefined,
+): AsyncGenerator<string[]> {
+  const application = await requireApplication(db, applicationName);
+  yield* lists.readDeploymentIds(db, application.id, after);
+}
 
-/** Deployments of an application in the order of their ids given; those that are gone by now are left out. */
+/**
+ * Deployments of an application in the order of their ids given, some at a time as they are taken; those that are gone
+ * by now are left out.
+ */
 export async function* readDeployments(
   { database: { db } }: ServiceContext,
   applicationName: string,
   ids: readonly string[],
-): AsyncGenerator<DeploymentDetails> {
-  for (let i = 0; i < ids.length; i += DETAILS_AT_ONCE) {
-    const some = ids.slice(i, i + DETAILS_AT_ONCE);
-    const found = new Map((await store.findDeployments(db, some)).map((row) => [row.id, row]));
-    for (const id of some) {
-      const row = found.get(id);
-      if (row !== undefined) yield { ...row, applicationName };
-    }
+): AsyncGenerator<DeploymentDetails[]> {
+  for await (const rows of lists.readDeployments(db, ids)) {
+    yield rows.map((row) => ({ ...row, applicationName }));
   }
 }
 
@@ -123,12 +129,27 @@ export async function getDeployment(
   const application = await requireApplication(db, applicationName);
   const deployment = await store.findDeployment(db, id);
   if (deployment === null || deployment.applicationId !== application.id) {
-    throw new AppError(
-      'not_found',
-      `Application \`${applicationName}\` has no deployment ${id}; GET /app/${applicationName}/deployments lists them.`,
-    );
+    throw unknownDeployment(applicationName, id);
   }
   return { ...deployment, applicationName: application.name };
 }
+
+/** Looks whether there is a deployment, without reading its plan. @throws {AppError} `not_found` */
+export async function requireDeployment(
+  context: ServiceContext,
+  applicationName: string,
+  id: string,
+): Promise<void> {
+  const { db } = context.database;
+  const application = await requireApplication(db, applicationName);
+  const deployment = await store.findDeploymentHead(db, id);
+  if (deployment?.applicationId !== application.id) throw unknownDeployment(applicationName, id);
+}
+
+const unknownDeployment = (application: string, id: string): AppError =>
+  new AppError(
+    'not_found',
+    `Application \`${application}\` has no deployment ${id}; GET /app/${application}/deployments lists them.`,
+  );
 
 /** Permissions first: to who may not touch a server it makes no difference whether it exists. */

@@ -3,8 +3,11 @@ import type { ServiceContext } from './context.ts';
 import { raceAgainst } from './race-against.ts';
 import { createSharedReads } from './shared-reads.ts';
 
-/** Events of one page: what a reader that does not read keeps in memory is at most one. */
-const PAGE = 100;
+/**
+ * Events of one page, and bytes at which it ends before: what a reader that does not read keeps in memory is at most
+ * one page.
+ */
+const PAGE = { limit: 1000, limitBytes: 4 * 1024 * 1024 } as const;
 /** A lost notification must not hold a reader for long. */
 const RECHECK_MS = 10_000;
 /** Between two looks of one reader: hundreds of them must not wear out the database over one chatty deployment. */
@@ -41,6 +44,8 @@ export async function* followEvents(
   let position = after;
   const isLeft = (): boolean => signal.aborted;
   let wake = (): void => {};
+  // Who catches up is alone with its position, mostly, and goes on at once; who was woken was not woken alone.
+  let isCatchingUp = false;
   const unsubscribe = context.listener.subscribe(subject.id, () => wake());
   try {
     while (!isLeft()) {
@@ -49,8 +54,10 @@ export async function* followEvents(
         wake = resolve;
       });
       const from = position;
-      const page = await looks.read(`${subject.kind} ${subject.id} ${from}`, () =>
-        readEventPage(context.database.db, subject, { after: from, limit: PAGE }),
+      const page = await looks.read(
+        `${subject.kind} ${subject.id} ${from}`,
+        () => readEventPage(context.database.db, subject, { after: from, ...PAGE }),
+        { isUrgent: isCatchingUp },
       );
       // Its application was deleted, or it is older than history is kept.
       if (page === null) return yield { kind: 'end', status: 'deleted' };
@@ -59,7 +66,8 @@ export async function* followEvents(
         position = last.id;
         yield { kind: 'events', events: page.events };
       }
-      if (page.events.length === PAGE) continue;
+      isCatchingUp = page.isFull;
+      if (isCatchingUp) continue;
       if (isFinal(page.status)) return yield { kind: 'end', status: page.status };
       const woken = await raceAgainst(changed, RECHECK_MS, signal);
       if (woken) await raceAgainst(null, BREATH_MS, signal);

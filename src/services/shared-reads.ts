@@ -6,8 +6,9 @@ export interface SharedReads<T> {
   /**
    * Reads, or joins a read of the same key that has not begun yet. One that has begun is not joined: it may not see what
    * its caller was just told of.
+   * @param how.isUrgent begins as soon as there is a place, and waits for nobody to join. Default false
    */
-  read(key: string, read: () => Promise<T>): Promise<T>;
+  read(key: string, read: () => Promise<T>, how?: { readonly isUrgent: boolean }): Promise<T>;
 }
 
 /**
@@ -21,8 +22,9 @@ export function createSharedReads<T>(o: {
   const limiter = createLimiter(o.atOnce);
   const gathering = new Map<string, Promise<T>>();
 
-  const begin = async (key: string, read: () => Promise<T>): Promise<T> => {
-    await sleep(o.gatherMs);
+  const begin = async (key: string, read: () => Promise<T>, isUrgent: boolean): Promise<T> => {
+    // Not even urgent ones begin before they are noted as gathering.
+    await (isUrgent ? Promise.resolve() : sleep(o.gatherMs));
     return limiter.run(() => {
       gathering.delete(key);
       return read();
@@ -30,10 +32,10 @@ export function createSharedReads<T>(o: {
   };
 
   return {
-    read: (key, read) => {
+    read: (key, read, { isUrgent } = { isUrgent: false }) => {
       const present = gathering.get(key);
       if (present !== undefined) return present;
-      const begun = begin(key, read);
+      const begun = begin(key, read, isUrgent);
       gathering.set(key, begun);
       return begun;
     },

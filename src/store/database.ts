@@ -14,6 +14,11 @@ export interface Database {
    * Every store call inside must be given the `tx`.
    */
   transaction<T>(work: (tx: Db) => Promise<T>): Promise<T>;
+  /**
+   * Runs `read` on what the database holds at one moment, whatever is changed meanwhile. It holds a connection, so it must
+   * not wait for anybody but the database.
+   */
+  snapshot<T>(read: (tx: Db) => Promise<T>): Promise<T>;
   /** @throws {AppError} `service_unavailable` if PostgreSQL does not answer */
   ping(): Promise<void>;
   /** The connections of this process: open, of these idle, and how many wait for one. */
@@ -58,19 +63,26 @@ export function openDatabase(options: DatabaseOptions): Database {
       },
     },
   });
+  const transact = async <T>(
+    work: (tx: Db) => Promise<T>,
+    isolation: { isolationLevel?: Prisma.TransactionIsolationLevel } = {},
+  ): Promise<T> => {
+    try {
+      return await db.$transaction((tx) => work(tx as unknown as Db), {
+        maxWait: 10_000,
+        timeout: 60_000,
+        ...isolation,
+      });
+    } catch (error) {
+      throw translateError(error);
+    }
+  };
   return {
     // The extension changes no types that the store uses.
     db: db as unknown as Db,
-    transaction: async (work) => {
-      try {
-        return await db.$transaction((tx) => work(tx as unknown as Db), {
-          maxWait: 10_000,
-          timeout: 60_000,
-        });
-      } catch (error) {
-        throw translateError(error);
-      }
-    },
+    transaction: (work) => transact(work),
+    snapshot: (read) =>
+      transact(read, { isolationLevel: Prisma.TransactionIsolationLevel.RepeatableRead }),
     ping: async () => {
       await db.$queryRaw`select 1`;
     },

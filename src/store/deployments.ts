@@ -160,20 +160,6 @@ export async function insertRollback(
   );
 }
 
-/** The ids of an application's deployments, newest first, after (older than) the one with the id `after`. */
-export async function listDeploymentIds(
-  db: Db,
-  applicationId: string,
-  page: { limit?: number | undefined; after?: string | undefined },
-): Promise<{ id: string }[]> {
-  return db.deployment.findMany({
-    where: { applicationId, ...(page.after === undefined ? {} : { id: { lt: page.after } }) },
-    orderBy: { id: 'desc' },
-    select: { id: true },
-    ...(page.limit === undefined ? {} : { take: page.limit + 1 }),
-  });
-}
-
 /** One deployment without its plan. */
 export async function findDeploymentHead(db: Db, id: string): Promise<DeploymentHead | null> {
   const row = await db.deployment.findUnique({ where: { id } });
@@ -183,37 +169,42 @@ export async function findDeploymentHead(db: Db, id: string): Promise<Deployment
 /** One deployment with its commits, batches and steps, in the order in which they run. */
 export async function findDeployment(db: Db, id: string): Promise<DeploymentRow | null> {
   const row = await db.deployment.findUnique({ where: { id }, include: WITH_PLAN });
-  return row === null ? null : withPlan(row);
+  if (row === null) return null;
+  const { commits, batches, ...deployment } = row;
+  return toDeploymentRow(head(deployment), commits, batches);
 }
 
-/** The same of several, those of them that there are, in no order. */
-export async function findDeployments(db: Db, ids: readonly string[]): Promise<DeploymentRow[]> {
-  const rows = await db.deployment.findMany({
-    where: { id: { in: [...ids] } },
-    include: WITH_PLAN,
-  });
-  return rows.map(withPlan);
-}
+/** How the parts of a deployment are read: in the order in which they run, or are shown. */
+export const COMMIT_ORDER = [
+  { gitrepoName: 'asc' },
+  { branch: 'asc' },
+] as const satisfies Prisma.DeploymentCommitOrderByWithRelationInput[];
+export const BATCHES = {
+  orderBy: { index: 'asc' },
+  include: { steps: { orderBy: [{ serverName: 'asc' }, { gitdeployName: 'asc' }] } },
+} as const satisfies Prisma.BatchFindManyArgs;
 
 const WITH_PLAN = {
-  commits: { orderBy: [{ gitrepoName: 'asc' }, { branch: 'asc' }] },
-  batches: {
-    orderBy: { index: 'asc' },
-    include: { steps: { orderBy: [{ serverName: 'asc' }, { gitdeployName: 'asc' }] } },
-  },
+  commits: { orderBy: [...COMMIT_ORDER] },
+  batches: BATCHES,
 } as const satisfies Prisma.DeploymentInclude;
 
-function withPlan(row: Prisma.DeploymentGetPayload<{ include: typeof WITH_PLAN }>): DeploymentRow {
-  const commits = row.commits.map((c) => ({
+/** Puts a deployment together of its row and what belongs to it, in order. */
+export function toDeploymentRow(
+  deployment: DeploymentHead,
+  commitRows: readonly DeploymentCommit[],
+  batches: readonly BatchRow[],
+): DeploymentRow {
+  const commits = commitRows.map((c) => ({
     ...c,
     changedFiles: fromJson(ChangedFiles, c.changedFiles),
   }));
   return {
-    ...head(row),
+    ...deployment,
     commits: commits.filter(({ phase }) => phase === 'forward'),
-    batches: row.batches.filter(({ phase }) => phase === 'forward'),
+    batches: batches.filter(({ phase }) => phase === 'forward'),
     rollbackCommits: commits.filter(({ phase }) => phase === 'rollback'),
-    rollbackBatches: row.batches.filter(({ phase }) => phase === 'rollback'),
+    rollbackBatches: batches.filter(({ phase }) => phase === 'rollback'),
   };
 }
 

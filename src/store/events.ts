@@ -94,44 +94,51 @@ export type EventSubject =
 export interface EventPage {
   /** Of the job or deployment, as it was when the events were read: if that is its last one, no event is missing. */
   readonly status: string;
+  /** Whether there may be more already; false if these were all. */
+  readonly isFull: boolean;
   readonly events: readonly {
     readonly id: bigint;
     readonly kind: string;
-    readonly data: unknown;
+    /** What the event tells, as JSON in one line. */
+    readonly json: string;
   }[];
 }
 
-type PageRow = { status: string; id: bigint | null; kind: string; data: unknown };
+type PageRow = { status: string; id: bigint | null; kind: string; json: string };
 
 /**
  * Reads events together with the status of what they are about, in one look.
+ * @param page.limit events at most
+ * @param page.limitBytes no further event is added to so many bytes of JSON
  * @returns null if there is no such job or deployment
  */
 export async function readEventPage(
   db: Db,
   subject: EventSubject,
-  page: { after: bigint; limit: number },
+  page: { after: bigint; limit: number; limitBytes: number },
 ): Promise<EventPage | null> {
-  const { after, limit } = page;
-  const rows =
+  const { after, limit, limitBytes } = page;
+  const subjects =
     subject.kind === 'job'
-      ? await db.$queryRaw<PageRow[]>`
-          select s.status::text as status, e.id, e.kind, e.data
-            from jobs s left join lateral (
-              select id, kind, data from events
-               where job_id = s.id and id > ${after} order by id limit ${limit}) e on true
-           where s.id = ${subject.id}::uuid order by e.id`
-      : await db.$queryRaw<PageRow[]>`
-          select s.status::text as status, e.id, e.kind, e.data
-            from deployments s left join lateral (
-              select id, kind, data from events
-               where deployment_id = s.id and id > ${after} order by id limit ${limit}) e on true
-           where s.id = ${subject.id}::uuid order by e.id`;
+      ? { table: Prisma.sql`jobs`, column: Prisma.sql`job_id` }
+      : { table: Prisma.sql`deployments`, column: Prisma.sql`deployment_id` };
+  // As text, as it only goes on: whoever appended it has written it in one line, whoever changed it by hand may not have.
+  const rows = await db.$queryRaw<PageRow[]>`
+    select s.status::text as status, e.id, e.kind, translate(e.json, E'\\n\\r', '  ') as json
+      from ${subjects.table} s left join lateral (
+        select id, kind, json, sum(octet_length(json)) over (order by id rows unbounded preceding) as bytes
+          from (select id, kind, data::text as json from events
+                 where ${subjects.column} = s.id and id > ${after} order by id limit ${limit}) as next
+        ) e on e.bytes - octet_length(e.json) < ${limitBytes}
+     where s.id = ${subject.id}::uuid order by e.id`;
   const [first] = rows;
   if (first === undefined) return null;
+  const events = rows.flatMap(({ id, kind, json }) => (id === null ? [] : [{ id, kind, json }]));
+  const bytes = events.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
   return {
     status: first.status,
-    events: rows.flatMap(({ id, kind, data }) => (id === null ? [] : [{ id, kind, data }])),
+    isFull: events.length === limit || bytes >= limitBytes,
+    events,
   };
 }
 

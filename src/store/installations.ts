@@ -1,5 +1,5 @@
 import type { Db } from './database.ts';
-import type { Drift, Installation } from './generated/client.ts';
+import { type Drift, type Installation, Prisma } from './generated/client.ts';
 import { IS_BEHIND } from './missed.ts';
 import { recordServerNotices } from './server-notices.ts';
 
@@ -15,6 +15,10 @@ export interface CensusRow {
   readonly gitdeploy: string;
   readonly committed: string | null;
   readonly deployed: string | null;
+}
+
+/** The same with details. */
+export interface CensusDetailsRow extends CensusRow {
   /** What HEAD is: a commit of the gitrepo, as Muster brought it, or what others made; null if there is no clone. */
   readonly deployedCommit: string | null;
   readonly deployedAt: Date | null;
@@ -25,40 +29,62 @@ export interface CensusRow {
   readonly behind: string | null;
 }
 
-/** All pairs of an application for the census, sorted by server and gitdeploy, read `pageSize` servers at a time. */
-export async function* readCensus(
-  db: Db,
-  filter: { applicationId: string; environment?: string | undefined; server?: string | undefined },
-): AsyncGenerator<CensusRow[]> {
-  const pageSize = 1000;
-  let after: { server: string; gitdeploy: string } | null = null;
+export interface CensusRowsFilter {
+  readonly applicationId: string;
+  readonly environment?: string | undefined;
+  readonly server?: string | undefined;
+}
+
+/** All pairs of an application for the census, server by server in the order of their names, `CENSUS_PAGE` at a time. */
+export function readCensus(tx: Db, filter: CensusRowsFilter): AsyncGenerator<CensusRow[]> {
+  return readPairs(tx, filter, { columns: Prisma.empty, joins: Prisma.empty });
+}
+
+/** As `readCensus`, with details. */
+export function readCensusDetails(
+  tx: Db,
+  filter: CensusRowsFilter,
+): AsyncGenerator<CensusDetailsRow[]> {
+  return readPairs(tx, filter, {
+    columns: Prisma.sql`,
+      case when i.deployed_build_id is null and i.deployment_id is null
+           then nullif(i.head_commit, ${NO_HEAD}) else i.deployed_commit end as "deployedCommit",
+      i.deployed_at as "deployedAt", i.deployment_id::text as "deploymentId", i.drift::text as "drift",
+      i.observed_at as "observedAt", mb.name as "behind"`,
+    joins: Prisma.sql`left join builds mb on mb.id = i.missed_build_id and ${IS_BEHIND}`,
+  });
+}
+
+const CENSUS_PAGE = 1000;
+
+/** By a cursor, which is one look at all tables however many pages there are; so it takes a transaction. */
+async function* readPairs<Row extends CensusRow>(
+  tx: Db,
+  { applicationId, environment, server }: CensusRowsFilter,
+  details: { readonly columns: Prisma.Sql; readonly joins: Prisma.Sql },
+): AsyncGenerator<Row[]> {
+  const ofEnvironment =
+    environment === undefined ? Prisma.empty : Prisma.sql`and s.environment = ${environment}`;
+  const ofServer = server === undefined ? Prisma.empty : Prisma.sql`and s.name = ${server}`;
+  await tx.$executeRaw`
+    declare census no scroll cursor for
+    select s.name as "server", s.environment, g.name as "gitdeploy",
+           cb.name as "committed", db.name as "deployed"${details.columns}
+      from installations i
+      join gitdeploys g on g.id = i.gitdeploy_id
+      join servers s on s.id = i.server_id
+      left join gitrepo_branches b on b.gitrepo_id = g.gitrepo_id and b.name = g.branch
+      left join builds cb on cb.id = b.committed_build_id
+      left join builds db on db.id = i.deployed_build_id
+      ${details.joins}
+     where g.application_id = ${applicationId}::uuid ${ofEnvironment} ${ofServer}
+     order by s.name collate "C"`;
+  const fetch = Prisma.sql`fetch ${Prisma.raw(String(CENSUS_PAGE))} from census`;
   for (;;) {
-    const rows: CensusRow[] = await db.$queryRaw<CensusRow[]>`
-      select s.name as "server", s.environment, g.name as "gitdeploy",
-             cb.name as "committed", db.name as "deployed",
-             case when i.deployed_build_id is null and i.deployment_id is null
-                  then nullif(i.head_commit, ${NO_HEAD}) else i.deployed_commit end as "deployedCommit",
-             i.deployed_at as "deployedAt", i.deployment_id::text as "deploymentId", i.drift::text as "drift", i.observed_at as "observedAt",
-             mb.name as "behind"
-        from installations i
-        join gitdeploys g on g.id = i.gitdeploy_id
-        join servers s on s.id = i.server_id
-        left join gitrepo_branches b on b.gitrepo_id = g.gitrepo_id and b.name = g.branch
-        left join builds cb on cb.id = b.committed_build_id
-        left join builds db on db.id = i.deployed_build_id
-        left join builds mb on mb.id = i.missed_build_id and ${IS_BEHIND}
-       where g.application_id = ${filter.applicationId}::uuid
-         and (${filter.environment ?? null}::text is null or s.environment = ${filter.environment ?? null})
-         and (${filter.server ?? null}::text is null or s.name = ${filter.server ?? null})
-         and (${after?.server ?? null}::text is null
-              or (s.name collate "C", g.name collate "C")
-               > (${after?.server ?? ''} collate "C", ${after?.gitdeploy ?? ''} collate "C"))
-       order by s.name collate "C", g.name collate "C"
-       limit ${pageSize}`;
+    const rows = await tx.$queryRaw<Row[]>(fetch);
     if (rows.length > 0) yield rows;
-    const last = rows.at(-1);
-    if (last === undefined || rows.length < pageSize) return;
-    after = { server: last.server, gitdeploy: last.gitdeploy };
+    // What is left of the cursor ends with the transaction.
+    if (rows.length < CENSUS_PAGE) return;
   }
 }
 

@@ -103,7 +103,9 @@ describe('a census of 10,000 pairs', () => {
     });
     const before = heldBytes();
     const pages: unknown[] = [];
-    for await (const page of readCensus(db, { applicationId })) pages.push(page);
+    await api.services.database.snapshot(async (tx) => {
+      for await (const page of readCensus(tx, { applicationId })) pages.push(page);
+    });
     const bytes = heldBytes() - before;
     expect(pages).toHaveLength((COUNT * COUNT) / 1000);
     return bytes;

@@ -10,6 +10,7 @@ type Wire = z.infer<typeof schemas.Deployment>;
 type BatchRow = DeploymentDetails['batches'][number];
 type StepRow = BatchRow['steps'][number];
 
+/** In the order of the schema, as lists go out without it. */
 export function toDeployment(deployment: DeploymentDetails): Wire {
   return {
     id: deployment.id,
@@ -21,9 +22,6 @@ export function toDeployment(deployment: DeploymentDetails): Wire {
     target: deployment.target,
     options: deployment.options,
     error: toStoredError(deployment.error),
-    commits: toCommits(deployment.commits),
-    batches: deployment.batches.map(toBatch),
-    rollback_batches: deployment.rollbackBatches.map(toBatch),
     progress: toProgress(deployment.batches.flatMap((batch) => batch.steps)),
     created_datetime: toTime(deployment.createdAt),
     started_at: toTimeOrNull(deployment.startedAt),
@@ -35,6 +33,9 @@ export function toDeployment(deployment: DeploymentDetails): Wire {
     plan_hash: deployment.planHash,
     pause_requested_at: toTimeOrNull(deployment.pauseRequestedAt),
     cancel_requested_at: toTimeOrNull(deployment.cancelRequestedAt),
+    commits: toCommits(deployment.commits),
+    batches: deployment.batches.map(toBatch),
+    rollback_batches: deployment.rollbackBatches.map(toBatch),
   };
 }
 

@@ -9,6 +9,7 @@ import { getJob, type Job } from '../../services/jobs.ts';
 import type { ControlledDeployment as ControlledDeploymentRow } from '../../services/locked-deployment.ts';
 import { type StreamPlaces, sendEventStream } from '../event-stream.ts';
 import type { Api } from '../fastify-types.ts';
+import { paged, sendJsonStream } from '../json-stream.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toDeployment, toDeploymentPlan, toWarnings } from '../resources/deployments.ts';
 import { toJobSummary } from '../resources/jobs.ts';
@@ -82,15 +83,21 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
       querystring: HistoryQuery,
       response: { 200: DeploymentList },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const { application } = request.params;
-      const page = pageOf(request.query);
-      const { rows: ids, next } = await service.listDeployments(context, application, page);
-      return {
-        application,
-        deployments: request.query.details ? await showAll(context, application, ids) : [...ids],
-        ...(next === null ? {} : { next }),
-      };
+      const { limit, after } = pageOf(request.query);
+      if (limit === undefined) {
+        const ids = service.readDeploymentIds(context, application, after);
+        await sendJsonStream(reply, { application, deployments: paged(ids) });
+        return reply;
+      }
+      const { rows: ids, next } = await service.listDeployments(context, application, {
+        limit,
+        after,
+      });
+      const deployments = request.query.details ? paged(showAll(context, application, ids)) : ids;
+      await sendJsonStream(reply, { application, deployments, next: next ?? undefined });
+      return reply;
     },
   });
 
@@ -170,8 +177,8 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
       response: { 200: EventStream },
     },
     handler: async (request, reply) => {
-      const { application, deployment } = request.params;
-      const { id } = await service.getDeployment(context, application, deployment);
+      const { application, deployment: id } = request.params;
+      await service.requireDeployment(context, application, id);
       return sendEventStream(request, reply, {
         places,
         after: request.query.after,
@@ -244,15 +251,12 @@ async function settlePreflight(
   return { job_id: summary.job_id, status: summary.status === 'queued' ? 'queued' : 'running' };
 }
 
-/** One after the other: each may hold thousands of steps. */
-async function showAll(
+async function* showAll(
   context: ServiceContext,
   application: string,
   ids: readonly string[],
-): Promise<z.infer<typeof Deployment>[]> {
-  const shown: z.infer<typeof Deployment>[] = [];
-  for await (const deployment of service.readDeployments(context, application, ids)) {
-    shown.push(toDeployment(deployment));
+): AsyncGenerator<z.infer<typeof Deployment>[]> {
+  for await (const rows of service.readDeployments(context, application, ids)) {
+    yield rows.map(toDeployment);
   }
-  return shown;
 }
