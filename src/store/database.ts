@@ -39,14 +39,19 @@ export interface DatabaseOptions {
    * is gone, must not keep rows from those who take over. Default 30,000.
    */
   readonly idleTransactionMs?: number;
+  /** How long PostgreSQL may take to answer a new connection. Default 5000. */
+  readonly connectMs?: number;
+  /** How long to wait for a connection while others use them all. Default 20,000. */
+  readonly busyMs?: number;
 }
 
 export function openDatabase(options: DatabaseOptions): Database {
-  const { databaseUrl, maxConnections = 10, idleTransactionMs = 30_000 } = options;
+  const { idleTransactionMs = 30_000, connectMs = 5000, busyMs = 20_000 } = options;
   const pool = new pg.Pool({
-    connectionString: databaseUrl,
-    max: maxConnections,
-    connectionTimeoutMillis: 5000,
+    connectionString: options.databaseUrl,
+    max: options.maxConnections ?? 10,
+    Client: clientThatConnectsWithin(connectMs),
+    connectionTimeoutMillis: busyMs,
     idle_in_transaction_session_timeout: idleTransactionMs,
   });
   const adapter = new PrismaPg(pool, {
@@ -73,7 +78,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     transaction: async (work) => {
       try {
         return await db.$transaction((tx) => work(tx as unknown as Db), {
-          maxWait: 10_000,
+          // What the pool has not given by then it has refused.
+          maxWait: busyMs + connectMs,
           timeout: 60_000,
         });
       } catch (error) {
@@ -96,6 +102,18 @@ export function openDatabase(options: DatabaseOptions): Database {
       waiting: pool.waitingCount,
     }),
     close: () => client.$disconnect(),
+  };
+}
+
+/**
+ * The pool has one limit for two waits. A connection that others use comes free in a moment, however many wait; a
+ * PostgreSQL that does not answer is to be told of soon.
+ */
+function clientThatConnectsWithin(connectMs: number): typeof pg.Client {
+  return class extends pg.Client {
+    constructor(config?: pg.ClientConfig) {
+      super({ ...config, connectionTimeoutMillis: connectMs });
+    }
   };
 }
 
@@ -129,7 +147,6 @@ const UNREACHABLE_CODES = new Set([
   'P1008',
   'P1011',
   'P1017',
-  'P2024',
   // A transaction that could not begin, or whose connection broke: nothing of it was kept.
   'P2028',
   'P2037',
@@ -141,8 +158,10 @@ const OVERTAKEN_CODES = new Set(['P2003', 'P2025', FOREIGN_KEY_VIOLATION]);
 const DEADLOCK_TEXT = /40P01|deadlock detected/;
 /** The same in PostgreSQL's own words, for what does not go by Prisma. Source: its manual, appendix A. */
 const UNREACHABLE_STATES = /^(?:08|53300|57P0)/;
+/** What `pg` says when no connection came free in time. */
+const BUSY_TEXT = /timeout exceeded when trying to connect/;
 const UNREACHABLE_TEXT =
-  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|not queryable|Client was closed|the database system is|timeout exceeded when trying to connect|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
+  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|not queryable|Client was closed|the database system is|timeout expired|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
 
 function translateError(error: unknown): unknown {
   if (error instanceof AppError) return error;
@@ -166,6 +185,13 @@ function translateError(error: unknown): unknown {
     return new AppError(
       'service_unavailable',
       'This and something else waited for each other, so it was undone. Nothing was changed; try again.',
+      { cause: error, retryable: true },
+    );
+  }
+  if (code === 'P2024' || BUSY_TEXT.test(text)) {
+    return new AppError(
+      'service_unavailable',
+      'Too much is asked of the database at once, and no connection came free in time. Nothing was changed; try again.',
       { cause: error, retryable: true },
     );
   }
