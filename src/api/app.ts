@@ -80,7 +80,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
   addErrorReplies(app);
   addRequestLog(app);
   addMetrics(app, metrics);
-  await addHeaders(app);
+  addHeaders(app);
   addAuthentication(app, context);
   addNotFoundReplies(app);
   addJsonBodies(app);
@@ -91,7 +91,7 @@ export async function buildApp(options: AppOptions): Promise<Api> {
 
   addRootRoutes(app, { version });
   addMonitoringRoutes(app, options);
-  addDocsRoutes(app);
+  await app.register((scope) => addDocsRoutes(scope));
   addApplicationRoutes(app, context);
   addBuildRoutes(app, context);
   await app.register((scope) => addBuildArchiveRoutes(scope, context));

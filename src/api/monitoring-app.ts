@@ -27,7 +27,7 @@ export async function buildMonitoringApp(options: AppOptions): Promise<Api> {
   }).withTypeProvider<ZodTypeProvider>();
   addErrorReplies(app);
   addRequestLog(app);
-  await addHeaders(app);
+  addHeaders(app);
   addAuthentication(app, options.services);
   addNotFoundReplies(app);
   addValidation(app);

@@ -1,5 +1,6 @@
 import { Minimatch } from 'minimatch';
 import { z } from 'zod';
+import { remembered } from './remembered.ts';
 
 /** What may be done with applications, or with the things that belong to none of them. */
 export type Access = 'read' | 'write';
@@ -114,6 +115,8 @@ function matches(glob: string, name: string): boolean {
   return compile(glob).match(name);
 }
 
-function compile(glob: string): Minimatch {
-  return new Minimatch(glob, { dot: true, nonegate: true, nocomment: true, noext: true });
-}
+/** They are asked again with every request. */
+const compile = remembered(
+  { max: 1000 },
+  (glob) => new Minimatch(glob, { dot: true, nonegate: true, nocomment: true, noext: true }),
+);

@@ -25,12 +25,13 @@ export interface AuditedChange {
 
 /** Writes down who changed what, in the transaction of the change itself, so that neither is without the other. */
 export async function recordAudit(tx: Db, actor: Actor, change: AuditedChange): Promise<void> {
-  await store.insertAuditEvent(tx, {
-    username: actor.username,
-    remoteAddress: actor.remoteAddress,
-    requestId: actor.requestId,
-    ...change,
-  });
+  await store.insertAuditEvent(tx, auditOf(actor, change));
+}
+
+/** What is written down, for a change that is one statement and writes it down by itself. */
+export function auditOf(actor: Actor, change: AuditedChange): store.NewAuditEvent {
+  const { username, remoteAddress, requestId } = actor;
+  return { username, remoteAddress, requestId, ...change };
 }
 
 /**

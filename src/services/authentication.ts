@@ -17,22 +17,21 @@ export interface AuthenticatedCaller extends Caller {
 }
 
 /** Whose token it is, before anything is known of the request. */
-export type Identity = Omit<AuthenticatedCaller, 'remoteAddress' | 'requestId'>;
+export type Identity = store.TokenHolder;
 
 /**
  * Finds out whose token it is.
  * @throws {AppError} `unauthenticated` if it is nobody's or has expired
  */
 export async function authenticate(context: ServiceContext, token: string): Promise<Identity> {
-  const row = await store.findToken(context.database.db, hashToken(token));
-  if (row === null) {
+  const holder = await store.findTokenHolder(context.database, hashToken(token));
+  if (holder === null) {
     throw new AppError(
       'unauthenticated',
       'The token is not known or has expired; ask for a new one, or read the first one from the file admin-token in the data directory.',
     );
   }
-  const { id, username, permissions } = row.user;
-  return { userId: id, username, permissions, tokenId: row.id };
+  return holder;
 }
 
 const ADMIN_USERNAME = 'admin';

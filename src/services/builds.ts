@@ -8,7 +8,7 @@ import { lockApplication } from '../store/applications.ts';
 import * as store from '../store/builds.ts';
 import type { Db } from '../store/database.ts';
 import type { Page } from '../store/paging.ts';
-import { recordAudit } from './audit.ts';
+import { auditOf, recordAudit } from './audit.ts';
 import { type Caller, type PageOf, type ServiceContext, toPage } from './context.ts';
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { found, named, refuseInUse, requireApplication, SUGGESTION_PAGE } from './lookup.ts';
@@ -32,7 +32,13 @@ export async function getBuild(
   applicationName: string,
   name: string,
 ): Promise<Build> {
-  const { db } = context.database;
+  const { database } = context;
+  const build = await store.findBuildOf(database, applicationName, name);
+  return build ?? explainMissing(database.db, applicationName, name);
+}
+
+/** Says what of the two there is not. Should it be there by now, it is found. @throws {AppError} `not_found` */
+async function explainMissing(db: Db, applicationName: string, name: string): Promise<Build> {
   const application = await requireApplication(db, applicationName);
   return requireBuild(db, application.id, name);
 }
@@ -80,18 +86,14 @@ export async function replaceBuildAttributes(
     attributes,
   }: { applicationName: string; name: string; attributes: store.Attributes },
 ): Promise<Build> {
-  const build = await getBuild(context, applicationName, name);
-  await context.database.transaction(async (tx) => {
-    await store.replaceBuildAttributes(tx, build.id, attributes);
-    await recordAudit(tx, caller, {
-      action: 'build.change',
-      application: applicationName,
-      subject: name,
-      before: { attributes: build.attributes },
-      after: { attributes },
-    });
-  });
-  return getBuild(context, applicationName, name);
+  const { database } = context;
+  const build = { application: applicationName, name, attributes };
+  const change = { action: 'build.change', application: applicationName, subject: name };
+  const changed = await store.replaceBuildAttributes(database, build, auditOf(caller, change));
+  if (changed !== null) return changed;
+  await explainMissing(database.db, applicationName, name);
+  // It was made a moment ago.
+  return replaceBuildAttributes(context, caller, { applicationName, name, attributes });
 }
 
 export interface BuildUpload {

@@ -1,6 +1,5 @@
 import type { Db } from './database.ts';
-import type { AuditEvent } from './generated/client.ts';
-import { toJson } from './json.ts';
+import { type AuditEvent, Prisma } from './generated/client.ts';
 
 export type AuditEventRow = AuditEvent;
 
@@ -30,14 +29,31 @@ export interface AuditFilter {
 }
 
 export async function insertAuditEvent(tx: Db, event: NewAuditEvent): Promise<void> {
-  const { before, after, ...columns } = event;
-  await tx.auditEvent.create({
-    data: {
-      ...columns,
-      ...(before === undefined ? {} : { before: toJson(before) }),
-      ...(after === undefined ? {} : { after: toJson(after) }),
-    },
-  });
+  const { before, after } = event;
+  await tx.$executeRaw(auditInsert(event, { before: jsonText(before), after: jsonText(after) }));
+}
+
+/**
+ * The statement that writes an event down; as a `with` query, a part of the statement that makes the change.
+ * @param states what was and what is, as JSON; in a part of a statement an expression of its rows
+ * @param from the rows of the statement, one of which there is an event for each. Default: one event
+ */
+export function auditInsert(
+  event: Omit<NewAuditEvent, 'before' | 'after'>,
+  states: { readonly before: Prisma.Sql; readonly after: Prisma.Sql },
+  from: Prisma.Sql = Prisma.empty,
+): Prisma.Sql {
+  const { username, remoteAddress, requestId, action, application, subject } = event;
+  return Prisma.sql`
+    insert into audit_events
+      (at, username, remote_address, request_id, action, application, subject, before, after)
+    select clock_timestamp(), ${username}, ${remoteAddress}, ${requestId}, ${action},
+           ${application}, ${subject}, ${states.before}, ${states.after} ${from}`;
+}
+
+/** A value as an expression of type `json`; what is undefined is no value. */
+export function jsonText(value: unknown): Prisma.Sql {
+  return Prisma.sql`${value === undefined ? null : JSON.stringify(value)}::json`;
 }
 
 /** Events, newest first, one more than `limit` to see whether there are more. */

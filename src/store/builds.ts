@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError, type ErrorBody } from '../domain/errors.ts';
-import { type Db, insertUnique } from './database.ts';
+import { auditInsert, jsonText, type NewAuditEvent } from './audit-events.ts';
+import { type Db, insertUnique, type Statements } from './database.ts';
 import { type Build, type Package, Prisma } from './generated/client.ts';
 import { toJson } from './json.ts';
 import { byName, type Page } from './paging.ts';
@@ -67,12 +68,75 @@ export function insertBuild(
   );
 }
 
+/** A build as `pg` reads it, with its packages. */
+type RawBuild = Omit<Build, 'sizeBytes'> & {
+  readonly sizeBytes: string | null;
+  readonly packages: readonly (Omit<Package, 'buildId' | 'sizeBytes'> & { sizeBytes: string })[];
+};
+
+const rawBuild = Prisma.sql`
+  id, application_id as "applicationId", name, attributes, state, file_type as "fileType",
+  size_bytes as "sizeBytes", sha256, error, created_at as "createdAt", stored_at as "storedAt",
+  array(select json_build_object('name', name, 'tree', tree, 'fileCount', file_count,
+                                 'sizeBytes', size_bytes::text)
+          from packages where build_id = builds.id order by name) as packages`;
+
+/** A build by its application's name and its own. */
+export async function findBuildOf(
+  database: Statements,
+  application: string,
+  name: string,
+): Promise<BuildRow | null> {
+  const [row] = await database.statement<RawBuild>(Prisma.sql`
+    select ${rawBuild} from builds
+     where application_id = (select id from applications where name = ${application})
+       and name = ${name}`);
+  return row === undefined ? null : toBuildRow(row);
+}
+
+/**
+ * Replaces a build's attributes and writes that down, both or neither.
+ * @param build.name of it and of its application
+ * @returns the build as it is then; null if there is none, and nothing is written
+ */
 export async function replaceBuildAttributes(
-  db: Db,
-  id: string,
-  attributes: Attributes,
-): Promise<void> {
-  await db.build.update({ where: { id }, data: { attributes: toJson(attributes) } });
+  database: Statements,
+  build: { readonly application: string; readonly name: string; readonly attributes: Attributes },
+  event: Omit<NewAuditEvent, 'before' | 'after'>,
+): Promise<BuildRow | null> {
+  const audit = auditInsert(
+    event,
+    {
+      before: Prisma.sql`json_build_object('attributes', old)`,
+      after: Prisma.sql`json_build_object('attributes', attributes)`,
+    },
+    Prisma.sql`from found, changed`,
+  );
+  const [row] = await database.statement<RawBuild>(Prisma.sql`
+    with found as (
+      select id as found_id, attributes as old from builds
+       where application_id = (select id from applications where name = ${build.application})
+         and name = ${build.name}
+         for no key update),
+    changed as (
+      update builds set attributes = ${jsonText(build.attributes)}
+        from found where id = found_id
+      returning ${rawBuild}),
+    audit as (${audit})
+    select * from changed`);
+  return row === undefined ? null : toBuildRow(row);
+}
+
+function toBuildRow({ sizeBytes, packages, ...build }: RawBuild): BuildRow {
+  return {
+    ...build,
+    sizeBytes: sizeBytes === null ? null : BigInt(sizeBytes),
+    packages: packages.map((each) => ({
+      ...each,
+      buildId: build.id,
+      sizeBytes: BigInt(each.sizeBytes),
+    })),
+  };
 }
 
 /** Takes a build from `created` or `failed` to `storing`. False if it is in another state. */

@@ -6,6 +6,9 @@ import { Prisma, PrismaClient } from './generated/client.ts';
 /** What store functions run on: the database, or a transaction of it. */
 export type Db = Prisma.TransactionClient;
 
+/** Of the database only what runs single statements. */
+export type Statements = Pick<Database, 'statement'>;
+
 /** The database with its pool of connections. Only the store looks inside. */
 export interface Database {
   readonly db: Db;
@@ -19,6 +22,12 @@ export interface Database {
    * not wait for anybody but the database.
    */
   snapshot<T>(read: (tx: Db) => Promise<T>): Promise<T>;
+  /**
+   * Runs one statement, which is a transaction by itself. Past Prisma's client, which for a small statement takes more
+   * time than PostgreSQL does: for what is done with every request, or often.
+   * @returns rows as `pg` reads them: `bigint` as text, JSON as what it stands for
+   */
+  statement<Row extends pg.QueryResultRow>(statement: Prisma.Sql): Promise<Row[]>;
   /** @throws {AppError} `service_unavailable` if PostgreSQL does not answer */
   ping(): Promise<void>;
   /** The connections of this process: open, of these idle, and how many wait for one. */
@@ -35,14 +44,19 @@ export interface DatabaseOptions {
    * is gone, must not keep rows from those who take over. Default 30,000.
    */
   readonly idleTransactionMs?: number;
+  /** How long PostgreSQL may take to answer a new connection. Default 5000. */
+  readonly connectMs?: number;
+  /** How long to wait for a connection while others use them all. Default 20,000. */
+  readonly busyMs?: number;
 }
 
 export function openDatabase(options: DatabaseOptions): Database {
-  const { databaseUrl, maxConnections = 10, idleTransactionMs = 30_000 } = options;
+  const { idleTransactionMs = 30_000, connectMs = 5000, busyMs = 20_000 } = options;
   const pool = new pg.Pool({
-    connectionString: databaseUrl,
-    max: maxConnections,
-    connectionTimeoutMillis: 5000,
+    connectionString: options.databaseUrl,
+    max: options.maxConnections ?? 10,
+    Client: clientThatConnectsWithin(connectMs),
+    connectionTimeoutMillis: busyMs,
     idle_in_transaction_session_timeout: idleTransactionMs,
   });
   const adapter = new PrismaPg(pool, {
@@ -69,7 +83,8 @@ export function openDatabase(options: DatabaseOptions): Database {
   ): Promise<T> => {
     try {
       return await db.$transaction((tx) => work(tx as unknown as Db), {
-        maxWait: 10_000,
+        // What the pool has not given by then it has refused.
+        maxWait: busyMs + connectMs,
         timeout: 60_000,
         ...isolation,
       });
@@ -83,6 +98,13 @@ export function openDatabase(options: DatabaseOptions): Database {
     transaction: (work) => transact(work),
     snapshot: (read) =>
       transact(read, { isolationLevel: Prisma.TransactionIsolationLevel.RepeatableRead }),
+    statement: async <Row extends pg.QueryResultRow>({ text, values }: Prisma.Sql) => {
+      try {
+        return (await pool.query<Row>(text, values)).rows;
+      } catch (error) {
+        throw translateError(error);
+      }
+    },
     ping: async () => {
       await db.$queryRaw`select 1`;
     },
@@ -92,6 +114,18 @@ export function openDatabase(options: DatabaseOptions): Database {
       waiting: pool.waitingCount,
     }),
     close: () => client.$disconnect(),
+  };
+}
+
+/**
+ * The pool has one limit for two waits. A connection that others use comes free in a moment, however many wait; a
+ * PostgreSQL that does not answer is to be told of soon.
+ */
+function clientThatConnectsWithin(connectMs: number): typeof pg.Client {
+  return class extends pg.Client {
+    constructor(config?: pg.ClientConfig) {
+      super({ ...config, connectionTimeoutMillis: connectMs });
+    }
   };
 }
 
@@ -125,17 +159,21 @@ const UNREACHABLE_CODES = new Set([
   'P1008',
   'P1011',
   'P1017',
-  'P2024',
   // A transaction that could not begin, or whose connection broke: nothing of it was kept.
   'P2028',
   'P2037',
 ]);
+const FOREIGN_KEY_VIOLATION = '23503';
 /** What a row names is gone, or the row itself. */
-const OVERTAKEN_CODES = new Set(['P2003', 'P2025']);
+const OVERTAKEN_CODES = new Set(['P2003', 'P2025', FOREIGN_KEY_VIOLATION]);
 /** Two transactions have waited for each other. */
 const DEADLOCK_TEXT = /40P01|deadlock detected/;
+/** The same in PostgreSQL's own words, for what does not go by Prisma. Source: its manual, appendix A. */
+const UNREACHABLE_STATES = /^(?:08|53300|57P0)/;
+/** What `pg` says when no connection came free in time. */
+const BUSY_TEXT = /timeout exceeded when trying to connect/;
 const UNREACHABLE_TEXT =
-  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|not queryable|Client was closed|the database system is|timeout exceeded when trying to connect|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
+  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EPIPE|Connection terminated|terminating connection|not queryable|Client was closed|the database system is|timeout expired|server closed the connection|Can't reach database|ConnectionClosed|DatabaseNotReachable/i;
 
 function translateError(error: unknown): unknown {
   if (error instanceof AppError) return error;
@@ -144,7 +182,9 @@ function translateError(error: unknown): unknown {
       ? error.code
       : error instanceof Prisma.PrismaClientInitializationError
         ? (error.errorCode ?? 'P1001')
-        : '';
+        : error instanceof pg.DatabaseError
+          ? (error.code ?? '')
+          : '';
   const text = error instanceof Error ? `${error.message} ${causeText(error)}` : '';
   if (OVERTAKEN_CODES.has(code)) {
     return new AppError(
@@ -160,7 +200,14 @@ function translateError(error: unknown): unknown {
       { cause: error, retryable: true },
     );
   }
-  if (UNREACHABLE_CODES.has(code) || UNREACHABLE_TEXT.test(text)) {
+  if (code === 'P2024' || BUSY_TEXT.test(text)) {
+    return new AppError(
+      'service_unavailable',
+      'Too much is asked of the database at once, and no connection came free in time. Nothing was changed; try again.',
+      { cause: error, retryable: true },
+    );
+  }
+  if (UNREACHABLE_CODES.has(code) || UNREACHABLE_STATES.test(code) || UNREACHABLE_TEXT.test(text)) {
     return new AppError(
       'service_unavailable',
       'The database does not answer. Nothing was changed; try again when it is back (see /readyz).',

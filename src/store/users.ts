@@ -1,7 +1,8 @@
 import { AppError } from '../domain/errors.ts';
 import { Permissions } from '../domain/permissions.ts';
-import { type Db, insertUnique } from './database.ts';
-import type { Prisma, Token, User } from './generated/client.ts';
+import { remembered } from '../domain/remembered.ts';
+import { type Db, insertUnique, type Statements } from './database.ts';
+import { Prisma, type Token, type User } from './generated/client.ts';
 import { fromJson, toJson } from './json.ts';
 import type { Page } from './paging.ts';
 
@@ -28,6 +29,33 @@ export async function findToken(
   });
   return row === null ? null : { ...row, user: parsed(row.user) };
 }
+
+/** Who asks with a token. */
+export interface TokenHolder {
+  readonly tokenId: string;
+  readonly userId: string;
+  readonly username: string;
+  readonly permissions: Permissions;
+}
+
+/** Whose the token with this SHA-256 is, and what they may do now; null if there is none or it has expired. */
+export async function findTokenHolder(
+  database: Statements,
+  hash: Uint8Array<ArrayBuffer>,
+): Promise<TokenHolder | null> {
+  const [row] = await database.statement<
+    Omit<TokenHolder, 'permissions'> & { readonly permissions: string }
+  >(Prisma.sql`
+    select tokens.id as "tokenId", users.id as "userId", username, permissions::text
+      from tokens join users on users.id = user_id
+     where hash = ${hash} and (expires_at is null or expires_at > ${new Date()})`);
+  return row === undefined ? null : { ...row, permissions: readPermissions(row.permissions) };
+}
+
+/** By their text, so that whatever changes them is seen at once. */
+const readPermissions = remembered({ max: 100, maxLength: 20_000 }, (text) =>
+  fromJson(Permissions, JSON.parse(text)),
+);
 
 /** Serializes what decides on all users at once, until the transaction ends. */
 export async function lockUsers(tx: Db): Promise<void> {

@@ -1,5 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestApi, type TestApi } from './test-api.ts';
+import { type Answer, startTestApi, type TestApi } from './test-api.ts';
+
+/** What differs from one reply to the next. */
+const OWN_TO_A_REPLY = new Set([
+  'cache-control',
+  'connection',
+  'content-length',
+  'content-security-policy',
+  'content-type',
+  'date',
+  'x-request-id',
+]);
 
 describe('the headers of replies', () => {
   let api: TestApi;
@@ -70,6 +81,14 @@ describe('the page at /docs', () => {
     }
     // Scripts in the page itself would be refused by the policy.
     expect(page.text).not.toMatch(/<script>|\son\w+=/);
+  });
+
+  it('has beside its policy what helmet sets, as every other reply has', async () => {
+    const protection = ({ headers }: Answer) =>
+      Object.entries(headers).filter(([name]) => !OWN_TO_A_REPLY.has(name));
+    const page = protection(await get('/docs'));
+    expect(page.length).toBeGreaterThan(8);
+    expect(protection(await api.call('GET', '/app')).sort()).toEqual(page.sort());
   });
 
   it('shows the document of this very Muster', async () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { Api } from '../fastify-types.ts';
-import { PAGE_POLICY } from '../plugins/headers.ts';
+import { addPageHeaders } from '../plugins/headers.ts';
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -39,8 +39,10 @@ const ASSETS = {
 /**
  * The page at `/docs` that shows the OpenAPI document: Swagger UI as it comes in `@fastify/swagger-ui`. That plugin's
  * own routes are not used, since none of them says who may call it.
+ * @param app a scope of its own, as it is given the headers of pages
  */
-export function addDocsRoutes(app: Api): void {
+export async function addDocsRoutes(app: Api): Promise<void> {
+  await addPageHeaders(app);
   const folder = join(
     dirname(createRequire(import.meta.url).resolve('@fastify/swagger-ui')),
     'static',
@@ -60,7 +62,6 @@ function addFile(
     method: 'GET',
     url: file.url,
     config: { permission: { scope: 'open' } },
-    helmet: { contentSecurityPolicy: PAGE_POLICY },
     schema: { hide: true },
     handler: (_request, reply) =>
       reply.type(file.type).header('cache-control', 'public, max-age=3600').send(file.content),
