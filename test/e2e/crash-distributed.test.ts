@@ -44,7 +44,7 @@ describe.skipIf(!available)(
         const message = kinds.find((kind) => kind.startsWith('after redis')) ?? 'after redis';
         const must = ['before server switch', 'after postgresql update steps', message];
         for (const kind of must) expect(kinds).toContain(kind);
-        const sample = sampleOf(kinds, { must, count: 5 });
+        const sample = sampleOf(kinds, { must, count: 10 });
         const rounds = await killAtEach(lab, nextBuild, sample);
         expect(rounds.filter(({ violations }) => violations.length > 0)).toEqual([]);
         expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(sample.length);
