@@ -83,10 +83,20 @@ words=$(mkdir -p "$incoming/pack" 2>&1) && identify_self &&
 # Of what is received, only what is checked gets in.
 GIT_OBJECT_DIRECTORY=$incoming GIT_ALTERNATE_OBJECT_DIRECTORIES=$GIT_DIR/objects
 export GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
-git index-pack --stdin --fix-thin >"$incoming/words" 2>&1 ||
-  fail command_failed "The pack did not arrive whole or does not fit on the disk: $(cat "$incoming/words")" '{}' true
-is_complete "$want" ||
-  fail clone_damaged "Objects that commit $want needs are not in the clone; initialize it again." "{\"want\":\"$want\"}"
+git index-pack --stdin --fix-thin --check-self-contained-and-connected >"$incoming/words" 2>&1
+case $? in
+  # 1 is a pack that is whole and leads on to objects that are here.
+  0 | 1) ;;
+  *)
+    words=$(cat "$incoming/words")
+    case $words in
+      *'did not receive expected object'* | *'Not all child objects'*)
+        fail clone_damaged "Objects that commit $want needs are not in the clone; initialize it again. git says: $words" "{\"want\":\"$want\"}"
+        ;;
+    esac
+    fail command_failed "The pack did not arrive whole or does not fit on the disk: $words" '{}' true
+    ;;
+esac
 unset GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 
 # The index last: a pack without one is not seen.
