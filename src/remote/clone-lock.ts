@@ -71,36 +71,19 @@ pass_fence() {
   } || fail command_failed "$GIT_DIR/muster-fence cannot be written; check the disk." '{}' true
 }
 
-# Whether a git that somebody else started works in this clone. Without /proc nobody can tell: then no.
-git_works_here() {
-  real=$(pwd -P)
-  for process in /proc/[0-9]*; do
-    [ "$(cat "$process/comm" 2>/dev/null)" = git ] || continue
-    case $(readlink "$process/cwd" 2>/dev/null)/ in "$real"/*) return 0 ;; esac
-  done
-  return 1
-}
-
 # remove_stale_git_locks BRANCH: what git leaves when it is killed makes every later git fail.
 remove_stale_git_locks() {
   for name in index.lock HEAD.lock ORIG_HEAD.lock packed-refs.lock config.lock "refs/heads/$1.lock" \
     "refs/remotes/origin/$1.lock" refs/muster/deployed.lock refs/muster/head.lock \
     refs/muster/head-before.lock; do
-    [ -e "$GIT_DIR/$name" ] || continue
-    waited=0
-    while [ -e "$GIT_DIR/$name" ] && git_works_here; do
-      waited=$((waited + 1))
-      [ "$waited" -le 10 ] ||
-        fail path_busy "Somebody runs git in $GIT_WORK_TREE ($name is there); try again when it has ended." '{}' true
-      sleep 1
-    done
-    rm -f "$GIT_DIR/$name"
+    remove_stale_lock "$GIT_DIR/$name"
   done
 }
 
 # keep COMMIT: a name for a commit that would else be found by nobody; told in the answer.
 kept=
 keep() {
+  remove_stale_lock "$GIT_DIR/refs/muster/kept/$1.lock"
   git update-ref "refs/muster/kept/$1" "$1" 2>&1 || fail command_failed "The commit $1 cannot be kept."
   kept="$kept
 refs/muster/kept/$1"

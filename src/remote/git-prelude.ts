@@ -102,6 +102,36 @@ is_ref() {
   [ "$line" = "$2" ]
 }
 
+# Whether a git that somebody else started works in this clone. Without /proc nobody can tell: then no.
+git_works_here() {
+  real=$(pwd -P)
+  for process in /proc/[0-9]*; do
+    [ "$(cat "$process/comm" 2>/dev/null)" = git ] || continue
+    case $(readlink "$process/cwd" 2>/dev/null)/ in "$real"/*) return 0 ;; esac
+  done
+  return 1
+}
+
+# remove_stale_lock FILE: what git leaves when it is killed makes every later git fail.
+remove_stale_lock() {
+  [ -e "$1" ] || return 0
+  waited=0
+  while [ -e "$1" ] && git_works_here; do
+    waited=$((waited + 1))
+    [ "$waited" -le 10 ] ||
+      fail path_busy "Somebody runs git in this clone ($1 is there); try again when it has ended." '{}' true
+    sleep 1
+  done
+  rm -f "$1"
+}
+
+# point_at COMMIT BRANCH: the remote-tracking branch says that the commit was staged.
+point_at() {
+  remove_stale_lock "$GIT_DIR/refs/remotes/origin/$2.lock"
+  words=$(git update-ref "refs/remotes/origin/$2" "$1" 2>&1) ||
+    fail command_failed "The commit is here but cannot be named: $words"
+}
+
 has_commit() { git cat-file -e "$1^{commit}" 2>/dev/null; }
 
 # is_complete COMMIT: whether all that the commit needs is in the clone.

@@ -55,18 +55,13 @@ for stale in "$GIT_DIR"/muster-incoming.*; do
   lives "$(cat "$stale/pid" 2>/dev/null || echo 0)" "$(cat "$stale/start" 2>/dev/null)" || rm -rf "$stale"
 done
 
-point_at_want() {
-  words=$(git update-ref "refs/remotes/origin/$branch" "$want" 2>&1) ||
-    fail command_failed "The commit is here but cannot be named: $words"
-}
-
 # A ref that Muster has set is of a commit that was whole, and takes no process to read.
 if is_ref "refs/remotes/origin/$branch" "$want"; then
   answer ',"state":"present"'
 fi
 if [ -z "$have" ] || ! is_ref refs/muster/deployed "$have"; then
   if has_commit "$want" && is_complete "$want"; then
-    point_at_want
+    point_at "$want" "$branch"
     answer ',"state":"present"'
   fi
   if [ -n "$have" ] && ! has_commit "$have"; then
@@ -106,6 +101,6 @@ for file in "$incoming"/pack/*.pack "$incoming"/pack/*.rev "$incoming"/pack/*.id
 done
 [ $# -eq 0 ] || mv -f "$@" "$GIT_DIR/objects/pack/" >"$incoming/words" 2>&1 ||
   fail command_failed "The pack cannot be kept: $(cat "$incoming/words")"
-point_at_want
+point_at "$want" "$branch"
 answer ',"state":"staged"'
 `;

@@ -64,8 +64,7 @@ CONTENT
 }
 
 { has_commit "$want" && is_complete "$want"; } || take_content || answer ',"state":"need_objects"'
-words=$(git update-ref "refs/remotes/origin/$branch" "$want" 2>&1) ||
-  fail command_failed "The commit is here but cannot be named: $words"
+point_at "$want" "$branch"
 
 tree=$(git rev-parse "$want^{tree}")
 find_current

@@ -70,6 +70,7 @@ keep_changes() {
     tree=$(on_release "$name" "$work/index" write-tree) || return 1
   [ "$tree" != "$delivered" ] || return 0
   saved=$(git commit-tree -p "$line" -m "What was changed by hand in the release $name" "$tree") &&
+    remove_stale_lock "$GIT_DIR/refs/muster/kept/$saved.lock" &&
     git update-ref "refs/muster/kept/$saved" "$saved" || return 1
   kept="$kept
 refs/muster/kept/$saved"

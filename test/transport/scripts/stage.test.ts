@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -58,6 +58,15 @@ describe('stage', () => {
     expect(error.code).toBe('clone_damaged');
     expect(gitLine(lab.path, 'rev-parse', 'origin/master')).toBe(one);
     expect((await lab.stage(two, null)).state).toBe('staged');
+  });
+
+  it('removes the lock of a git that was killed while it named what was staged', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    const two = lab.upstream.commit({ a: '2\n' }, one);
+    await writeFile(file('.git/refs/remotes/origin/master.lock'), '');
+    expect((await lab.stage(two, one)).state).toBe('staged');
+    expect(gitLine(lab.path, 'rev-parse', 'origin/master')).toBe(two);
   });
 
   it('finds no clone where there is none or another’s', async () => {
