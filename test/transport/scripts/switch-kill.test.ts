@@ -129,8 +129,8 @@ describe('a script that is killed at any git command', () => {
     let at = 1;
     while (await runAndKill(killing(), script, { at, when: 'after' }, lab.upstream.pack(want, one)))
       at += 1;
-    // Three commands of git, and the end.
-    expect(at).toBe(4);
+    // Two commands of git, and the end.
+    expect(at).toBe(3);
     expect((await lab.stage(want, one)).state).toBe('present');
     expect((await readdir(file('.git'))).filter((name) => name.startsWith('muster'))).toEqual([]);
   });
