@@ -55,15 +55,6 @@ export async function killAt(lab: Lab, build: string, wanted: Set<string>): Prom
 /** Kills in one deployment: with more it would hardly get further in between. */
 const KILLS_PER_ROUND = 7;
 
-/** Those that must be among them, and `count` others from all over the list. */
-export function sampleOf(
-  kinds: readonly string[],
-  { must, count }: { readonly must: readonly string[]; readonly count: number },
-): string[] {
-  const stride = Math.max(1, Math.ceil(kinds.length / count));
-  return kinds.filter((kind, index) => must.includes(kind) || index % stride === 0);
-}
-
 /** Kills whoever is at a boundary of each of these kinds, once, in as few deployments as will do. */
 export async function killAtEach(
   lab: Lab,
@@ -71,16 +62,22 @@ export async function killAtEach(
   kinds: readonly string[],
 ): Promise<readonly Round[]> {
   const done: Round[] = [];
-  const missed = new Set<string>();
-  // Those of one deployment are spread over its whole length.
-  const rounds = Math.ceil(kinds.length / KILLS_PER_ROUND);
-  for (let round = 0; round < rounds; round += 1) {
-    const wanted = new Set(kinds.filter((_, index) => index % rounds === round));
-    done.push(await killAt(lab, nextBuild(), wanted));
-    for (const kind of wanted) missed.add(kind);
+  let missing: readonly string[] = kinds;
+  let atOnce = KILLS_PER_ROUND;
+  while (missing.length > 0) {
+    const missed: string[] = [];
+    // Those of one deployment are spread over its whole length.
+    const rounds = Math.ceil(missing.length / atOnce);
+    for (let round = 0; round < rounds; round += 1) {
+      const wanted = new Set(missing.filter((_, index) => index % rounds === round));
+      done.push(await killAt(lab, nextBuild(), wanted));
+      missed.push(...wanted);
+    }
+    // What did not come by while others were dying comes with fewer of them, and at last gets a deployment of its own.
+    if (atOnce === 1) break;
+    atOnce = missed.length < missing.length / 2 ? atOnce : 1;
+    missing = missed;
   }
-  // What did not come by while others were dying gets a deployment of its own.
-  for (const kind of missed) done.push(await killAt(lab, nextBuild(), new Set([kind])));
   return done;
 }
 
