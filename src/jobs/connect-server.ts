@@ -1,8 +1,7 @@
 import { AppError } from '../domain/errors.ts';
 import { openSecret } from '../domain/sealed-secret.ts';
 import { MAX_JUMPS } from '../domain/server-connection.ts';
-import type { Database } from '../store/database.ts';
-import { findKeypairById, type KeypairRow } from '../store/keypairs.ts';
+import { findKeypairById } from '../store/keypairs.ts';
 import { findServersById, pinHostKey, type ServerRow } from '../store/servers.ts';
 import type { Connection, ServerTarget, SshAddress } from '../transport/connection.ts';
 import type { JobDependencies } from './dependencies.ts';
@@ -106,21 +105,8 @@ async function withPresentKeys(
   server: ServerRow,
 ): Promise<ServerRow> {
   if (server.keypairId === null) return server;
-  const keypair = await presentKeypair(database, server.keypairId);
+  const keypair = await findKeypairById(database.db, server.keypairId);
   return keypair === null ? server : { ...server, keypair };
-}
-
-/** Look-ups under way, by the keypair's id: servers that are connected at the same moment share theirs. */
-const lookUps = new WeakMap<Database, Map<string, Promise<KeypairRow | null>>>();
-
-function presentKeypair(database: Database, id: string): Promise<KeypairRow | null> {
-  const underWay = lookUps.get(database) ?? new Map<string, Promise<KeypairRow | null>>();
-  lookUps.set(database, underWay);
-  const known = underWay.get(id);
-  if (known !== undefined) return known;
-  const lookUp = findKeypairById(database.db, id).finally(() => underWay.delete(id));
-  underWay.set(id, lookUp);
-  return lookUp;
 }
 
 function toTarget(

@@ -2,6 +2,7 @@ import { AppError } from '../domain/errors.ts';
 import { requireFreezeReason } from '../domain/freeze-window.ts';
 import { requireSamePlan } from '../domain/plan-hash.ts';
 import { lockApplication } from '../store/applications.ts';
+import type { Db } from '../store/database.ts';
 import * as lists from '../store/deployment-lists.ts';
 import * as store from '../store/deployments.ts';
 import { appendEvent } from '../store/events.ts';
@@ -125,13 +126,8 @@ export async function getDeployment(
   applicationName: string,
   id: string,
 ): Promise<DeploymentDetails> {
-  const { db } = context.database;
-  const application = await requireApplication(db, applicationName);
-  const deployment = await store.findDeployment(db, id);
-  if (deployment === null || deployment.applicationId !== application.id) {
-    throw unknownDeployment(applicationName, id);
-  }
-  return { ...deployment, applicationName: application.name };
+  const deployment = await findOf(context, { applicationName, id }, store.findDeployment);
+  return { ...deployment, applicationName };
 }
 
 /** Looks whether there is a deployment, without reading its plan. @throws {AppError} `not_found` */
@@ -140,16 +136,21 @@ export async function requireDeployment(
   applicationName: string,
   id: string,
 ): Promise<void> {
-  const { db } = context.database;
-  const application = await requireApplication(db, applicationName);
-  const deployment = await store.findDeploymentHead(db, id);
-  if (deployment?.applicationId !== application.id) throw unknownDeployment(applicationName, id);
+  await findOf(context, { applicationName, id }, store.findDeploymentHead);
 }
 
-const unknownDeployment = (application: string, id: string): AppError =>
-  new AppError(
+async function findOf<D extends store.DeploymentHead>(
+  { database: { db } }: ServiceContext,
+  { applicationName, id }: { readonly applicationName: string; readonly id: string },
+  find: (db: Db, id: string) => Promise<D | null>,
+): Promise<D> {
+  const application = await requireApplication(db, applicationName);
+  const deployment = await find(db, id);
+  if (deployment?.applicationId === application.id) return deployment;
+  throw new AppError(
     'not_found',
-    `Application \`${application}\` has no deployment ${id}; GET /app/${application}/deployments lists them.`,
+    `Application \`${applicationName}\` has no deployment ${id}; GET /app/${applicationName}/deployments lists them.`,
   );
+}
 
 /** Permissions first: to who may not touch a server it makes no difference whether it exists. */

@@ -1,5 +1,6 @@
 import { DeploymentOptions, RecordedTarget } from '../domain/deployment-options.ts';
 import { getOrAdd } from '../domain/get-or-add.ts';
+import { remembered } from '../domain/remembered.ts';
 import { WaitingFor } from '../domain/waiting-for.ts';
 import type { Db } from './database.ts';
 import {
@@ -93,6 +94,9 @@ type HeadColumns = Omit<DeploymentHead, 'target' | 'options'> & {
   readonly steps: number;
 };
 
+/** Different texts among the deployments that are read at once, at most. */
+const ALIKE = { max: MORE_DEPLOYMENTS };
+
 /** In SQL of its own, as these are many rows of many columns. */
 async function readHeads(db: Db, ids: readonly string[]): Promise<ListedHead[]> {
   const rows = await db.$queryRaw<HeadColumns[]>`
@@ -106,8 +110,8 @@ async function readHeads(db: Db, ids: readonly string[]): Promise<ListedHead[]> 
            (select count(*)::int from steps s where s.deployment_id = d.id) as "steps"
       from deployments d where d.id = any(${[...ids]}::uuid[])`;
   // What was asked for is mostly the same from one deployment to the next.
-  const target = readOnce((text) => fromJson(RecordedTarget, JSON.parse(text)));
-  const options = readOnce((text) => fromJson(DeploymentOptions, JSON.parse(text)));
+  const target = remembered(ALIKE, (text) => fromJson(RecordedTarget, JSON.parse(text)));
+  const options = remembered(ALIKE, (text) => fromJson(DeploymentOptions, JSON.parse(text)));
   const found = new Map<string, ListedHead>();
   for (const row of rows) {
     // One by one: to copy what is left of a row takes ten times as long as to read it.
@@ -134,11 +138,6 @@ async function readHeads(db: Db, ids: readonly string[]): Promise<ListedHead[]> 
     found.set(row.id, { head, hasPlan: row.hasPlan, steps: row.steps });
   }
   return ids.flatMap((id) => found.get(id) ?? []);
-}
-
-function readOnce<T>(read: (text: string) => T): (text: string) => T {
-  const known = new Map<string, T>();
-  return (text) => getOrAdd(known, text, () => read(text));
 }
 
 /** In order, with at most `MAX_STEPS` together, or one that has more. */
