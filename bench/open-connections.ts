@@ -24,6 +24,7 @@ export async function openConnections(
       await new Promise<void>((resolve, reject) => {
         client.once('ready', resolve).once('error', reject);
         client.connect({ host, port, username: 'root', privateKey });
+        client.setNoDelay(true);
       });
     });
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { type WriteArchiveOptions, writeArchive } from './archives.ts';
+import { rememberTrees } from './commit-trees.ts';
 import {
   type CommitOptions,
   commitTree,
@@ -12,6 +13,7 @@ import { keepDiffs } from './diff-cache.ts';
 import { assertObjectId } from './git.ts';
 import type { DepotGuard, GuardRequest } from './guard.ts';
 import { type IngestedBuild, type IngestOptions, ingestBuild } from './ingest.ts';
+import { makePackFormChooser, type PackFormRequest } from './pack-form.ts';
 import {
   type CutOptions,
   type CutPackage,
@@ -19,7 +21,7 @@ import {
   type PreviewedPackage,
   previewPackages,
 } from './packages.ts';
-import { openPackStore, type PackOptions, type PreparedPack } from './packs.ts';
+import { openPackStore, type PackForm, type PackOptions, type PreparedPack } from './packs.ts';
 import { buildRefPrefix, changeRefs, listRefs } from './refs.ts';
 import {
   fetchBranch,
@@ -37,7 +39,14 @@ import {
   removeRepository,
   repositoryPath,
 } from './repository.ts';
-import { diffTrees, listFiles, type TreeDiff, type TreeFile, treeOf } from './trees.ts';
+import {
+  type DiffOptions,
+  diffTrees,
+  listFiles,
+  type TreeDiff,
+  type TreeFile,
+  treeOf,
+} from './trees.ts';
 import {
   listUpkeepNeeds,
   type MaintainOptions,
@@ -70,12 +79,7 @@ export interface Depot {
   /** See `writeArchive`. */
   writeArchive(o: WriteArchiveOptions): Promise<Readable>;
   /** See `diffTrees`. */
-  diffTrees(o: {
-    readonly applicationId: string;
-    readonly from: string;
-    readonly to: string;
-    readonly signal?: AbortSignal | undefined;
-  }): Promise<TreeDiff>;
+  diffTrees(o: DiffOptions): Promise<TreeDiff>;
   /** Lets a build and its packages go; what no commit needs is no longer kept alive. Does nothing if it is gone. */
   deleteBuild(applicationId: string, buildId: string): Promise<void>;
   /** Has upkeep come by, as something is let go of. Does nothing if there is no repository. */
@@ -114,6 +118,8 @@ export interface Depot {
   listUpkeepNeeds(o: { readonly graceMs: number }): Promise<string[]>;
   /** See `maintainRepository`. */
   maintain(o: MaintainOptions): Promise<UpkeepReport | null>;
+  /** See `makePackFormChooser`. */
+  choosePackForm(o: PackFormRequest): Promise<PackForm>;
   /** See `PackStore.prepare`. */
   preparePack(o: PackOptions): Promise<PreparedPack>;
 }
@@ -155,8 +161,19 @@ export async function openDepot(o: {
     searchPath: o.searchPath ?? DEFAULT_SEARCH_PATH,
   });
   const packs = openPackStore(folder);
+  const trees = rememberTrees((applicationId, commit) =>
+    treeOf(folder, applicationId, assertObjectId(commit)),
+  );
+  // By trees where they are known, so that what two commits differ in is computed once, however it is asked for.
+  const keptDiffs = keepDiffs((options: DiffOptions) => diffTrees(folder, options));
+  const diff = (options: DiffOptions): Promise<TreeDiff> =>
+    keptDiffs({ ...options, from: trees.orSelf(options.from), to: trees.orSelf(options.to) });
   const writer: DepotWriter = {
-    commitTree: (options) => commitTree(folder, options),
+    commitTree: async (options) => {
+      const commit = await commitTree(folder, options);
+      trees.note(commit, options.tree);
+      return commit;
+    },
     fetchBranch: (options) => fetchBranch(folder, options),
     keepHead: (options) => keepHead(folder, options),
   };
@@ -170,7 +187,7 @@ export async function openDepot(o: {
     previewPackages: (options) => previewPackages(folder, options),
     listFiles: (applicationId, tree) => listFiles(folder, applicationId, tree),
     writeArchive: (options) => writeArchive(folder, options),
-    diffTrees: keepDiffs((options) => diffTrees(folder, options)),
+    diffTrees: diff,
     async noteGarbage(applicationId) {
       if (!(await exists(repositoryPath(folder, applicationId)))) return;
       await noteGarbage(folder, applicationId);
@@ -188,7 +205,7 @@ export async function openDepot(o: {
       if (refs.length > 0) await noteGarbage(folder, applicationId);
     },
     write: (request, work) => guard.whileWriting(request, (signal) => work(writer, signal)),
-    treeOf: (applicationId, commit) => treeOf(folder, applicationId, assertObjectId(commit)),
+    treeOf: (applicationId, commit) => trees.of(applicationId, commit),
     parentOf: (applicationId, commit) => parentOf(folder, applicationId, commit),
     contentOf: (applicationId, commit) => contentOf(folder, applicationId, commit),
     async dropHeads(applicationId, gitrepoId) {
@@ -201,6 +218,7 @@ export async function openDepot(o: {
     isAncestor: (options) => isAncestor(folder, options),
     listUpkeepNeeds: (options) => listUpkeepNeeds(folder, options),
     maintain: (options) => maintainRepository(folder, guard, options),
+    choosePackForm: makePackFormChooser({ trees, diffTrees: diff }),
     preparePack: (options) => packs.prepare(options),
   };
 }

@@ -1,9 +1,28 @@
-import { stat } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { assertObjectId, startGit, storageError } from './git.ts';
+import { create as createTar } from 'tar';
+import { assertObjectId, runGit, startGit, storageError } from './git.ts';
 import { createLimiter } from './limiter.ts';
 import { openNewFile } from './new-file.ts';
-import { type DepotFolder, removeQuietly, repositoryPath, temporaryPath } from './repository.ts';
+import {
+  type DepotFolder,
+  removeQuietly,
+  repositoryPath,
+  temporaryPath,
+  withTemporary,
+} from './repository.ts';
+
+/**
+ * What a pack is made for:
+ *
+ * - `thin`: few bytes. Changes may be told against objects that only the receiver has, so that it has to work the pack
+ *   out: `git index-pack --stdin --fix-thin`.
+ * - `indexed`: little work. Nothing in it rests on anything outside, and it comes with its index, as a tar of the two,
+ *   to be put into `objects/pack`.
+ * - `quick`: as `indexed`, and nobody looks for what its objects have in common either.
+ */
+export type PackForm = 'thin' | 'indexed' | 'quick';
 
 export interface PackOptions {
   readonly applicationId: string;
@@ -11,10 +30,11 @@ export interface PackOptions {
   readonly want: string;
   /** A commit that the receiver has with everything in it, or null if it has nothing. Must be in the depot. */
   readonly have: string | null;
+  readonly form: PackForm;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A pack in a file, thin: to be received with `git index-pack --stdin --fix-thin`. */
+/** A pack in a file. */
 export interface PreparedPack {
   readonly path: string;
   readonly sizeBytes: number;
@@ -46,7 +66,8 @@ export function openPackStore(folder: DepotFolder): PackStore {
   function begin(o: PackOptions): SharedPack {
     const abort = new AbortController();
     const path = temporaryPath(folder, 'pack');
-    const sizeBytes = limiter.run(() => computePack(folder, { ...o, path, signal: abort.signal }));
+    const compute = o.form === 'thin' ? computeThinPack : computeIndexedPack;
+    const sizeBytes = limiter.run(() => compute(folder, { ...o, path, signal: abort.signal }));
     // Seen by each user; when there is none left it was aborted, and nobody wants to know.
     sizeBytes.catch(() => {});
     return { path, sizeBytes, abort, users: 0 };
@@ -64,7 +85,7 @@ export function openPackStore(folder: DepotFolder): PackStore {
   return {
     async prepare(o) {
       o.signal?.throwIfAborted();
-      const key = `${o.applicationId} ${o.want} ${o.have ?? ''}`;
+      const key = `${o.applicationId} ${o.want} ${o.have ?? ''} ${o.form}`;
       const pack = packs.get(key) ?? begin(o);
       packs.set(key, pack);
       pack.users += 1;
@@ -90,23 +111,30 @@ export function openPackStore(folder: DepotFolder): PackStore {
   };
 }
 
-async function computePack(
-  folder: DepotFolder,
-  o: PackOptions & { readonly path: string; readonly signal: AbortSignal },
-): Promise<number> {
+type PackFile = PackOptions & { readonly path: string; readonly signal: AbortSignal };
+
+/** What `git pack-objects --revs` is to take, and how it may use the machine. */
+function packing(folder: DepotFolder, o: PackFile) {
   const base = o.have === null ? '' : `^${assertObjectId(o.have)}\n`;
-  const revisions = `${assertObjectId(o.want)}\n${base}`;
+  return {
+    revisions: `${assertObjectId(o.want)}\n${base}`,
+    call: {
+      gitDir: repositoryPath(folder, o.applicationId),
+      config: ['pack.windowMemory=128m', 'pack.writeReverseIndex=false'],
+      signal: o.signal,
+      timeoutMs: PACK_TIMEOUT_MS,
+    },
+    args: ['pack-objects', '--revs', '-q', '--delta-base-offset'],
+  };
+}
+
+async function computeThinPack(folder: DepotFolder, o: PackFile): Promise<number> {
+  const { revisions, call, args } = packing(folder, o);
   // Before git is started: what a program has written when it ends is thrown away if nobody reads by then.
   const file = await openNewFile(o.path).catch((error: unknown) => {
     throw storageError(error);
   });
-  const child = startGit(folder.git, {
-    gitDir: repositoryPath(folder, o.applicationId),
-    config: ['pack.windowMemory=128m'],
-    args: ['pack-objects', '--revs', '--thin', '--stdout', '-q', '--delta-base-offset'],
-    signal: o.signal,
-    timeoutMs: PACK_TIMEOUT_MS,
-  });
+  const child = startGit(folder.git, { ...call, args: [...args, '--thin', '--stdout'] });
   child.stdin.end(revisions);
   try {
     await pipeline(child.stdout, file);
@@ -118,6 +146,28 @@ async function computePack(
     if (o.signal.aborted) throw o.signal.reason;
     throw storageError(error);
   }
+}
+
+async function computeIndexedPack(folder: DepotFolder, o: PackFile): Promise<number> {
+  const { revisions, call, args } = packing(folder, o);
+  const search = o.form === 'quick' ? ['--window=0'] : [];
+  return await withTemporary(folder, 'indexed-pack', async (directory) => {
+    try {
+      await mkdir(directory, { mode: 0o700 });
+      await runGit(folder.git, {
+        ...call,
+        args: [...args, ...search, join(directory, 'pack')],
+        input: revisions,
+      });
+      // The index last: a pack without one is not seen.
+      const files = (await readdir(directory)).toSorted().toReversed();
+      await createTar({ file: o.path, cwd: directory, portable: true, mode: 0o600 }, files);
+      return (await stat(o.path)).size;
+    } catch (error) {
+      if (o.signal.aborted) throw o.signal.reason;
+      throw storageError(error);
+    }
+  });
 }
 
 /** Waits for work that others wait for too: a signal ends the waiting, not the work. */

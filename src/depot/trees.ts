@@ -61,16 +61,16 @@ export async function* listFiles(
   }
 }
 
-/** Compares two trees of one application, file by file; a renamed file is one deleted and one added. */
-export async function diffTrees(
-  folder: DepotFolder,
-  o: {
-    readonly applicationId: string;
-    readonly from: string;
-    readonly to: string;
-    readonly signal?: AbortSignal | undefined;
-  },
-): Promise<TreeDiff> {
+/** Two trees of one application, or commits, of which their trees count. */
+export interface DiffOptions {
+  readonly applicationId: string;
+  readonly from: string;
+  readonly to: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Compares two trees, file by file; a renamed file is one deleted and one added. */
+export async function diffTrees(folder: DepotFolder, o: DiffOptions): Promise<TreeDiff> {
   const gitDir = repositoryPath(folder, o.applicationId);
   const output = streamGit(folder.git, {
     gitDir,

@@ -33,6 +33,7 @@ export function initializeGitdeployHandler(
         applicationId: gitdeploy.applicationId,
         want: head.headCommit,
         have: null,
+        form: 'thin',
         signal: context.signal,
       });
       try {

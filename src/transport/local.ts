@@ -47,6 +47,7 @@ export async function connectLocal(options: LocalServerOptions): Promise<Connect
   }
   return {
     isLocal: true,
+    isNear: true,
     hostKey: null,
     pathOn: (path) => (path === '/' ? root : join(root, checkAbsolute(path))),
     run: async (script, runOptions) =>

@@ -12,7 +12,10 @@ export interface PidLineTaker {
 }
 
 /** Takes the line with the script's process id out of its stderr, and passes everything else on. */
-export function takePidLine(pass: (chunk: Buffer) => void): PidLineTaker {
+export function takePidLine(
+  pass: (chunk: Buffer) => void,
+  onPid: () => void = () => {},
+): PidLineTaker {
   let held: Buffer | undefined = Buffer.alloc(0);
   let value: string | undefined;
   const release = (rest: Buffer): void => {
@@ -33,6 +36,7 @@ export function takePidLine(pass: (chunk: Buffer) => void): PidLineTaker {
       const found = PID_LINE_PATTERN.exec(text);
       if (found !== null) {
         value = found[1];
+        onPid();
         const { length } = found[0];
         release(
           Buffer.from(text.slice(0, found.index) + text.slice(found.index + length), 'latin1'),

@@ -80,6 +80,8 @@ export async function followChannel(
   options: RunOptions & {
     readonly lost: AbortSignal;
     readonly kill: (pid: string, name: 'TERM' | 'KILL') => void;
+    /** Called when the script has begun. */
+    readonly onBegin: () => void;
   },
 ): Promise<FollowedRun> {
   const {
@@ -90,12 +92,13 @@ export async function followChannel(
     signal,
     lost,
     kill,
+    onBegin,
   } = options;
   const stdout = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stdout', text }));
   const stderr = keepTail(maxOutputBytes, (text) => onOutput?.({ stream: 'stderr', text }));
   channel.on('data', stdout.push);
   if (onStdout !== undefined) channel.on('data', onStdout);
-  const pid = takePidLine(stderr.push);
+  const pid = takePidLine(stderr.push, onBegin);
   channel.stderr.on('data', pid.push);
 
   return await new Promise((resolve, reject) => {

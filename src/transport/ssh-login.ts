@@ -87,6 +87,9 @@ async function tryLogIn(target: SshTarget, options: LoginOptions): Promise<Login
         keepaliveInterval: budgets.keepaliveMs,
         keepaliveCountMax: 3,
       });
+      // A command is several small packets. Without this each waits for what the server's kernel thinks best to
+      // acknowledge late, 40 ms.
+      client.setNoDelay(true);
     });
   } catch (error) {
     client.on('error', () => undefined);

@@ -26,6 +26,9 @@ export interface ConnectionEvents {
   readonly onClose: () => void;
 }
 
+/** See `Connection.isNear`. A local network and a server's own work stay well below, another continent well above. */
+const NEAR_MS = 20;
+
 /** Make a logged-in client a connection that runs scripts, each on one channel. */
 export function makeSshConnection(
   target: SshTarget,
@@ -40,6 +43,7 @@ export function makeSshConnection(
   setMaxListeners(0, lost.signal);
   const forwarded = new Set<Duplex>();
   let isOpen = true;
+  let isNear = false;
   let lastError: Error | undefined;
   client.on('error', (error) => {
     lastError = error;
@@ -67,10 +71,14 @@ export function makeSshConnection(
     try {
       const giveBack = await taking;
       try {
+        const askedAt = performance.now();
         const channel = await openChannel(client, command, { budgets, signal });
         const kill = (pid: string, name: 'TERM' | 'KILL'): void =>
           killGroup(client, killCommand(pid, name, asRoot));
-        const options = { ...runOptions, lost: lost.signal, kill };
+        const onBegin = (): void => {
+          if (performance.now() - askedAt <= NEAR_MS) isNear = true;
+        };
+        const options = { ...runOptions, lost: lost.signal, kill, onBegin };
         const { hasBegun, ...result } = await followChannel(channel, script, options);
         if (asRoot && !hasBegun) throw becomeRefused(target, result);
         return result;
@@ -112,6 +120,9 @@ export function makeSshConnection(
 
   return {
     isLocal: false,
+    get isNear() {
+      return isNear;
+    },
     hostKey,
     pathOn: checkAbsolute,
     run,

@@ -1,8 +1,9 @@
 import { createReadStream } from 'node:fs';
+import type { PackForm } from '../../depot/packs.ts';
 import { AppError } from '../../domain/errors.ts';
 import { releasesHome } from '../../remote/releases/layout.ts';
 import { prepareReleaseAnswerSchema, prepareReleaseScript } from '../../remote/releases/prepare.ts';
-import { stageAnswerSchema, stageScript } from '../../remote/stage.ts';
+import { type StageAnswer, stageAnswerSchema, stageScript } from '../../remote/stage.ts';
 import type { Connection } from '../../transport/connection.ts';
 import { runOperation } from '../../transport/run-operation.ts';
 import { connectServer } from '../connect-server.ts';
@@ -63,40 +64,44 @@ async function prepareRelease(
   return state !== 'need_objects';
 }
 
-/** Sends to a clone the objects it lacks for `want`, as one pack, thin against what it has. */
+/** Sends to a clone the objects it lacks for `want`, as one pack of what is not in the commit that it has. */
 async function sendPack(
   { config, depot }: JobDependencies,
   connection: Connection,
   to: StageTarget & { path: string },
 ): Promise<void> {
+  const { want, signal } = to;
   const { gitdeploy, installation } = to.work;
-  const send = async (have: string | null): Promise<'staged' | 'present' | 'need_full'> => {
-    const pack = await depot.preparePack({
-      applicationId: gitdeploy.applicationId,
-      want: to.want,
-      have,
-      signal: to.signal,
-    });
+  const { applicationId, branch } = gitdeploy;
+  const send = async (have: string | null, form: PackForm): Promise<StageAnswer['state']> => {
+    const pack = await depot.preparePack({ applicationId, want, have, form, signal });
     try {
       const script = stageScript({
         path: to.path,
-        branch: gitdeploy.branch,
+        branch,
         installationId: installation.id,
-        want: to.want,
+        want,
         have,
+        isIndexed: form !== 'thin',
       });
       const { state } = await runOperation(connection, script, stageAnswerSchema, {
         stdin: () => createReadStream(pack.path),
         timeoutMs: config.stepTimeoutMs,
-        signal: to.signal,
+        signal,
       });
       return state;
     } finally {
       await pack.release();
     }
   };
-  if ((await send(installation.deployedCommit)) !== 'need_full') return;
-  await send(null);
+  const sendBest = async (have: string | null): Promise<StageAnswer['state']> => {
+    const { isNear } = connection;
+    const form = await depot.choosePackForm({ applicationId, want, have, isNear });
+    const state = await send(have, form);
+    return state === 'need_thin' ? await send(have, 'thin') : state;
+  };
+  if ((await sendBest(installation.deployedCommit)) !== 'need_full') return;
+  await sendBest(null);
 }
 
 /**
