@@ -1,48 +1,17 @@
-import { spawn } from 'node:child_process';
-import { createReadStream } from 'node:fs';
-import { access, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { EMPTY_TREE } from '../../src/depot/git.ts';
-import { type TarEntry, tarGz } from './archive-builders.ts';
-import { type DepotFixture, failure, git, noise, openDepotFixture } from './fixtures.ts';
+import { AUTHOR, type CommitMaker, DATE, makeCommitsIn } from './commit-maker.ts';
+import { type DepotFixture, failure, git, openDepotFixture } from './fixtures.ts';
 
 let fixture: DepotFixture;
-let builds = 0;
-
-const AUTHOR = { name: 'Ü <b>, "c"', email: 'u@example.com' };
-const DATE = new Date('2026-03-01T12:00:00.999Z');
+let storeTree: CommitMaker['storeTree'];
+let commit: CommitMaker['commit'];
 
 beforeAll(async () => {
   fixture = await openDepotFixture();
+  ({ storeTree, commit } = makeCommitsIn(fixture));
   return fixture.close;
 });
-
-async function storeTree(entries: readonly TarEntry[]): Promise<string> {
-  const { tree } = await fixture.depot.ingestBuild({
-    applicationId: fixture.applicationId,
-    buildId: `build-${++builds}`,
-    archivePath: await fixture.spool(tarGz(entries)),
-    fileType: 'tar.gz',
-  });
-  return tree;
-}
-
-async function commit(
-  tree: string,
-  parent: string | null,
-  message = 'Deploy 1.2.3',
-): Promise<string> {
-  return await fixture.depot.commitTree({
-    applicationId: fixture.applicationId,
-    tree,
-    parent,
-    message,
-    author: AUTHOR,
-    date: DATE,
-  });
-}
 
 describe('a commit', () => {
   it('has the same id for the same input, and says what it was given', async () => {
@@ -132,106 +101,4 @@ async function headsOf(): Promise<string[]> {
     fixture.gitDir,
   );
   return heads === '' ? [] : heads.split('\n').sort();
-}
-
-describe('a pack', () => {
-  it('brings a clone from the commit it has to the one it wants, and is small', async () => {
-    const large = noise(300_000);
-    const changed = Buffer.concat([large, Buffer.from('changed')]);
-    const root = await commit(EMPTY_TREE, null, 'begin');
-    const first = await commit(
-      await storeTree([
-        { name: 'a', content: large },
-        { name: 'b', content: '1' },
-      ]),
-      root,
-    );
-    const second = await commit(
-      await storeTree([
-        { name: 'a', content: changed },
-        { name: 'b', content: '1' },
-      ]),
-      first,
-    );
-    const clone = fixture.path('clone');
-    await git(['init', '-q', '--bare', clone]);
-    for (const [want, have, maxBytes] of [
-      [root, null, 1000],
-      [first, root, 400_000],
-      [second, first, 2000],
-    ] as const) {
-      const pack = await fixture.depot.preparePack({
-        applicationId: fixture.applicationId,
-        want,
-        have,
-      });
-      expect(pack.sizeBytes).toBeLessThan(maxBytes);
-      await indexPack(clone, pack.path);
-      await pack.release();
-      await git(['update-ref', 'refs/heads/main', want], clone);
-      expect(await git(['fsck', '--strict'], clone)).toBe('');
-    }
-    expect(await git(['rev-parse', 'main^{tree}'], clone)).toBe(
-      await fixture.depot.treeOf(fixture.applicationId, second),
-    );
-  });
-
-  it('is computed once for all who ask at the same time, and goes with the last of them', async () => {
-    const want = await commit(await storeTree([{ name: 'shared', content: noise(5000) }]), null);
-    const ask = () =>
-      fixture.depot.preparePack({ applicationId: fixture.applicationId, want, have: null });
-    const [one, two] = await Promise.all([ask(), ask()]);
-    expect(one.path).toBe(two.path);
-    await one.release();
-    await one.release();
-    await access(two.path);
-    const three = await ask();
-    expect(three.path).toBe(two.path);
-    await two.release();
-    await three.release();
-    expect(await readdir(join(fixture.directory, '.tmp'))).toEqual([]);
-    const four = await ask();
-    expect(four.path).not.toBe(one.path);
-    await four.release();
-  });
-
-  it('is not taken from others when one of them gives up', async () => {
-    const want = await commit(await storeTree([{ name: 'wanted', content: noise(5000) }]), null);
-    const ask = (signal?: AbortSignal) =>
-      fixture.depot.preparePack({ applicationId: fixture.applicationId, want, have: null, signal });
-    const abort = new AbortController();
-    const reason = new Error('gave up');
-    const [first, second] = [ask(abort.signal), ask()];
-    abort.abort(reason);
-    await expect(first).rejects.toBe(reason);
-    const pack = await second;
-    await access(pack.path);
-    await pack.release();
-    await expect(ask(AbortSignal.abort(reason))).rejects.toBe(reason);
-    expect(await readdir(join(fixture.directory, '.tmp'))).toEqual([]);
-  });
-
-  it('fails for commits that the depot does not have, and leaves no file', async () => {
-    const options = { applicationId: fixture.applicationId, want: '1'.repeat(40), have: null };
-    const failures = [1, 2].map(() =>
-      failure(fixture.depot.preparePack(options), 'storage_failed'),
-    );
-    await Promise.all(failures);
-    await failure(fixture.depot.preparePack({ ...options, want: '--help' }), 'internal');
-    expect(await readdir(join(fixture.directory, '.tmp'))).toEqual([]);
-  });
-});
-
-async function indexPack(gitDir: string, path: string): Promise<void> {
-  const child = spawn('git', ['index-pack', '--stdin', '--fix-thin'], {
-    cwd: gitDir,
-    stdio: ['pipe', 'ignore', 'pipe'],
-  });
-  let stderr = '';
-  child.stderr.on('data', (text) => {
-    stderr += text;
-  });
-  const exit = new Promise((resolve) => child.once('close', resolve));
-  await pipeline(createReadStream(path), child.stdin);
-  if ((await exit) !== 0) throw new Error(stderr);
 }
