@@ -80,6 +80,8 @@ export interface Depot {
   writeArchive(o: WriteArchiveOptions): Promise<Readable>;
   /** See `diffTrees`. */
   diffTrees(o: DiffOptions): Promise<TreeDiff>;
+  /** What the commit `to` changes against its parent `from`, if this process has made and compared it; else null. */
+  knownChanges(o: Omit<DiffOptions, 'signal'>): TreeDiff | null;
   /** Lets a build and its packages go; what no commit needs is no longer kept alive. Does nothing if it is gone. */
   deleteBuild(applicationId: string, buildId: string): Promise<void>;
   /** Has upkeep come by, as something is let go of. Does nothing if there is no repository. */
@@ -166,12 +168,16 @@ export async function openDepot(o: {
   );
   // By trees where they are known, so that what two commits differ in is computed once, however it is asked for.
   const keptDiffs = keepDiffs((options: DiffOptions) => diffTrees(folder, options));
-  const diff = (options: DiffOptions): Promise<TreeDiff> =>
-    keptDiffs({ ...options, from: trees.orSelf(options.from), to: trees.orSelf(options.to) });
+  const byTrees = <O extends DiffOptions>(options: O): O => ({
+    ...options,
+    from: trees.orSelf(options.from),
+    to: trees.orSelf(options.to),
+  });
+  const diff = (options: DiffOptions): Promise<TreeDiff> => keptDiffs.get(byTrees(options));
   const writer: DepotWriter = {
     commitTree: async (options) => {
       const commit = await commitTree(folder, options);
-      trees.note(commit, options.tree);
+      trees.note(commit, options.tree, options.parent);
       return commit;
     },
     fetchBranch: (options) => fetchBranch(folder, options),
@@ -188,6 +194,8 @@ export async function openDepot(o: {
     listFiles: (applicationId, tree) => listFiles(folder, applicationId, tree),
     writeArchive: (options) => writeArchive(folder, options),
     diffTrees: diff,
+    knownChanges: (options) =>
+      trees.parentOf(options.to) === options.from ? keptDiffs.peek(byTrees(options)) : null,
     async noteGarbage(applicationId) {
       if (!(await exists(repositoryPath(folder, applicationId)))) return;
       await noteGarbage(folder, applicationId);

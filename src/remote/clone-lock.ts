@@ -131,6 +131,8 @@ recover() {
     put_tree "$was_result" "$was_local" && mv -f "$scratch_index" "$GIT_DIR/index" || return 1
   else
     put_tree "$was_local" "$was_result" || return 1
+    # Of a switch that found no changes made here, the index may be that of the result already.
+    [ "$was_local" != "$was_tip" ] || mv -f "$scratch_index" "$GIT_DIR/index" || return 1
     if [ "$was_tip" = none ]; then
       git update-ref -d "refs/heads/$was_branch"
     elif [ "$(git rev-parse -q --verify "refs/heads/$was_branch")" != "$was_tip" ]; then

@@ -27,9 +27,25 @@ list_changes() {
   } 2>/dev/null
 }
 
+# meets_untracked NAMES: whether something is already where one of these files is to be.
+meets_untracked() {
+  [ -n "$1" ] || return 1
+  while IFS= read -r name; do
+    [ ! -e "$name" ] && [ ! -L "$name" ] || return 0
+  done <<NAMES
+$1
+NAMES
+  return 1
+}
+
 # count_changes: "changed", the files that the target changes; not if it would meet an untracked file, or a name that git
 # has to quote.
 count_changes() {
+  if [ "$from" = "$known_parent" ]; then
+    changed=$known_changes
+    ! meets_untracked "$known_added"
+    return
+  fi
   list_changes || return 1
   changed=0
   while IFS='	' read -r kind name; do
@@ -70,7 +86,7 @@ quick_switch() {
     # From here on files change. The note says how to end it or to undo it, whoever comes next.
     mv -f "$work/muster-fence" "$work/muster-switched" "$work/muster-switch" "$GIT_DIR/" ||
       fail command_failed "$note cannot be written; check the disk." '{}' true
-    if ! git read-tree -m -u --index-output="$next" "$from" "$target" >"$work/words" 2>&1; then
+    if ! git read-tree -m -u "$from" "$target" >"$work/words" 2>&1; then
       undo "$(cat "$work/words")"
       return 0
     fi
@@ -84,7 +100,6 @@ REFS
       undo "$words"
       fail command_failed "The branch $branch could not be moved, and the files were put back: $words"
     }
-    mv -f "$next" "$GIT_DIR/index" || fail command_failed "$GIT_DIR/index cannot be written; check the disk." '{}' true
   fi
   # Unlocked before the answer, so that whoever hears it finds the clone free.
   unlock "$note"

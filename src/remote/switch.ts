@@ -32,7 +32,20 @@ export interface SwitchOptions {
    * take it back. Default nobody; then a second one is `unchanged`.
    */
   readonly step?: string;
+  /** What the target changes, if that is known: saves the server from finding it out. */
+  readonly changes?: KnownChanges;
 }
+
+/** What the target of a switch changes against its parent. */
+export interface KnownChanges {
+  readonly parent: string;
+  readonly changedFiles: number;
+  /** Paths of the files that the parent has not got. */
+  readonly added: readonly string[];
+}
+
+/** More names than this the server lists itself: commands must stay short. */
+const MAX_ADDED_CHARACTERS = 8192;
 
 /**
  * `switched`: the clone is exactly the target; `merged`: the target with local changes; `unchanged`: the target
@@ -101,14 +114,26 @@ export function switchScript(options: SwitchOptions): RemoteScript {
       `${options.fence}`,
       checkLine('holder', options.holder),
       checkLine('step', options.step ?? '-'),
+      ...changesOperands(options.changes),
       ...checkGitignore(options.gitignore),
     ],
   });
 }
 
+function changesOperands(changes: KnownChanges | undefined): string[] {
+  const unknown = ['', '0', ''];
+  if (changes === undefined) return unknown;
+  const added = changes.added.join('\n');
+  const isListable = changes.added.every((path) => /^\P{Cc}+$/u.test(path));
+  if (!isListable || added.length > MAX_ADDED_CHARACTERS) return unknown;
+  return [checkCommit(changes.parent), `${changes.changedFiles}`, added];
+}
+
 const TEXT = String.raw`${CLONE_LOCK_PRELUDE}
 path=$1 branch=$2 installation=$3 target=$4 favor=$5 ignore_whitespace=$6 fence=$7 holder=$8 step=$9
 shift 9
+known_parent=$1 known_changes=$2 known_added=$3
+shift 3
 enter_clone "$path" "$installation"
 take_lock "$fence" "$holder"
 check_fence "$fence"

@@ -276,10 +276,10 @@ export async function cleanUpAfter(
 
 async function openClone(step: TrackedStep, signal: AbortSignal): Promise<CloneRun> {
   const { dependencies, item, work, fences, commit, lost, track, log } = step;
-  const { config } = dependencies;
+  const { config, depot } = dependencies;
   const { connection } = await connectServer(dependencies, item.server, signal);
   const deploymentId = work.deployment.id;
-  return { config, connection, item, deploymentId, fences, commit, lost, track, log };
+  return { config, depot, connection, item, deploymentId, fences, commit, lost, track, log };
 }
 
 /** Where a worker reaches what a server serves. */

@@ -1,4 +1,5 @@
 import type { Config } from '../../config.ts';
+import type { Depot } from '../../depot/depot.ts';
 import { counted } from '../../domain/counted.ts';
 import { AppError } from '../../domain/errors.ts';
 import type { SwitchedClone } from '../../domain/step-progress.ts';
@@ -7,7 +8,12 @@ import { pruneReleasesAnswerSchema, pruneReleasesScript } from '../../remote/rel
 import { revertReleaseScript } from '../../remote/releases/revert.ts';
 import { switchReleaseScript } from '../../remote/releases/switch.ts';
 import { revertAnswerSchema, revertScript } from '../../remote/revert.ts';
-import { type SwitchAnswer, switchAnswerSchema, switchScript } from '../../remote/switch.ts';
+import {
+  type SwitchAnswer,
+  type SwitchOptions,
+  switchAnswerSchema,
+  switchScript,
+} from '../../remote/switch.ts';
 import type { GitdeployRow } from '../../store/gitdeploys.ts';
 import { type Fences, fenceOf } from '../../store/leases.ts';
 import type { Connection } from '../../transport/connection.ts';
@@ -20,6 +26,7 @@ import type { StepTrack } from './step-track.ts';
 /** The clone of a step, open for work. */
 export interface CloneRun {
   readonly config: Config;
+  readonly depot: Depot;
   readonly connection: Connection;
   readonly item: StepWork;
   readonly deploymentId: string;
@@ -92,11 +99,23 @@ export async function switchClone(clone: CloneRun): Promise<SwitchAnswer> {
           favor: options.favor,
           ignoreWhitespace: options['ignore-whitespace'],
           gitignore: options.gitignore,
+          ...knownChanges(clone),
         });
   return await runOperation(clone.connection, script, switchAnswerSchema, {
     timeoutMs: clone.config.stepTimeoutMs,
     signal: clone.lost,
   });
+}
+
+/** What the commit brings to a clone that is where Muster left it, if this process knows that anyway. */
+function knownChanges({ depot, item, commit, track }: CloneRun): Pick<SwitchOptions, 'changes'> {
+  const { applicationId } = item.gitdeploy;
+  const parent = track.progress.before.deployedCommit;
+  const diff = depot.knownChanges({ applicationId, from: parent, to: commit });
+  if (diff === null) return {};
+  const { added, modified, deleted } = diff;
+  const changedFiles = added.length + modified.length + deleted.length;
+  return { changes: { parent, changedFiles, added: added.map(({ path }) => path) } };
 }
 
 /** A switch as the step's log tells it. */
