@@ -7,6 +7,7 @@ import type { Transport } from '../../src/transport/connection.ts';
 import { fingerprintOf } from '../../src/transport/host-key.ts';
 import { generateKeypair } from '../../src/transport/keypairs.ts';
 import { createTransport, type TransportOptions } from '../../src/transport/transport.ts';
+import { startProxy } from '../chaos/proxy.ts';
 import { failureOf } from './scripts/clone-lab.ts';
 import { requireSshFleet, type SshLab, startSshLab } from './ssh-lab.ts';
 
@@ -133,6 +134,42 @@ describe.skipIf(!(await requireSshFleet()))('SSH', () => {
     } finally {
       for (const socket of sockets) socket.destroy();
       silent.close();
+    }
+  });
+
+  it('knows that a server is near once a script has begun at once', async () => {
+    const connection = await transportWith().connect(lab.target('web01'));
+    expect(connection.isNear).toBe(false);
+    // On a busy machine even a near server may take a while.
+    await expect
+      .poll(async () => {
+        await connection.run(script('true'), limits);
+        return connection.isNear;
+      })
+      .toBe(true);
+    await connection.run(script('sleep 0.1'), limits);
+    expect(connection.isNear).toBe(true);
+  });
+
+  it('never takes a server for near whose way holds each packet back', async () => {
+    const holdBack = async (chunks: AsyncIterable<Buffer>, to: Socket): Promise<void> => {
+      for await (const chunk of chunks) {
+        await sleep(20);
+        to.write(chunk);
+      }
+    };
+    const way = await startProxy(
+      () => lab.fleet.servers.find(({ name }) => name === 'web01')?.port ?? 0,
+      () => ({ fromClient: holdBack, fromServer: holdBack }),
+    );
+    try {
+      const connection = await transportWith().connect(lab.target('web01', { port: way.port }));
+      for (let round = 0; round < 5; round += 1) {
+        expect((await connection.run(script('echo in'), limits)).stdout).toBe('in\n');
+      }
+      expect(connection.isNear).toBe(false);
+    } finally {
+      await way.close();
     }
   });
 

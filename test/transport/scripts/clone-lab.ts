@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { access, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { access, mkdir, mkdtemp, readdir, realpath, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -39,6 +40,8 @@ export interface Upstream {
   commit(tree: Tree, parent?: string | null): string;
   /** A pack that brings `want` to who has `have`. */
   pack(want: string, have?: string | null): Buffer;
+  /** The same as a tar of a pack that rests on nothing else, and then its index. */
+  indexedPack(want: string, have?: string | null): Buffer;
 }
 
 /** Run git without the configuration of the machine. Throws with git's words. */
@@ -78,6 +81,8 @@ export function makeUpstream(directory: string): Upstream {
     known.set(content, id);
     return id;
   };
+  const revisions = (want: string, have: string | null): string =>
+    have === null ? `${want}\n` : `${want}\n^${have}\n`;
   let count = 0;
   return {
     directory,
@@ -111,8 +116,25 @@ export function makeUpstream(directory: string): Upstream {
       git(
         directory,
         ['pack-objects', '--revs', '--thin', '--stdout', '-q', '--delta-base-offset'],
-        have === null ? `${want}\n` : `${want}\n^${have}\n`,
+        revisions(want, have),
       ),
+    indexedPack: (want, have = null) => {
+      const folder = mkdtempSync(join(directory, 'indexed-'));
+      try {
+        git(
+          directory,
+          ['pack-objects', '--revs', '-q', '--delta-base-offset', join(folder, 'pack')],
+          revisions(want, have),
+        );
+        const kinds = ['.pack', '.idx'];
+        const files = kinds.flatMap((kind) => readdirSync(folder).filter((f) => f.endsWith(kind)));
+        const done = spawnSync('tar', ['-cf', '-', '-C', folder, ...files], { maxBuffer: 1 << 28 });
+        if (done.status !== 0) throw new Error(`tar: ${done.stderr.toString()}`);
+        return done.stdout;
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
   };
 }
 
@@ -128,6 +150,8 @@ export interface CloneLab {
     options?: { gitignore?: string[]; path?: string; installationId?: string },
   ): Promise<InitializeAnswer>;
   stage(want: string, have: string | null, pack?: () => Readable): Promise<StageAnswer>;
+  /** Stage with a pack that has its index with it. */
+  stageIndexed(want: string, have: string | null, pack?: () => Readable): Promise<StageAnswer>;
   switchTo(target: string, options?: Partial<SwitchOptions>): Promise<SwitchAnswer>;
   /** Stage and switch. */
   deploy(
@@ -181,6 +205,16 @@ export function labOn(
         stdin: pack ?? (() => Readable.from([upstream.pack(want, have)])),
         timeoutMs: TIMEOUT_MS,
       }),
+    stageIndexed: async (want, have, pack) =>
+      await runOperation(
+        connection,
+        stageScript({ ...common, want, have, isIndexed: true }),
+        stageAnswerSchema,
+        {
+          stdin: pack ?? (() => Readable.from([upstream.indexedPack(want, have)])),
+          timeoutMs: TIMEOUT_MS,
+        },
+      ),
     switchTo: async (target, options = {}) => {
       fence += 1;
       return await runOperation(
@@ -283,6 +317,37 @@ export async function failureOf(promise: Promise<unknown>): Promise<AppError> {
   );
   if (!(error instanceof AppError)) throw error;
   return error;
+}
+
+/** What may have arrived of a tar of a pack and its index when the way breaks off. */
+export function cutsOf(tar: Buffer) {
+  const block = 512;
+  const packBytes = Number.parseInt(tar.toString('latin1', 124, 135), 8);
+  const indexAt = block + Math.ceil(packBytes / block) * block;
+  const indexBytes = Number.parseInt(tar.toString('latin1', indexAt + 124, indexAt + 135), 8);
+  const upTo = (end: number): readonly Buffer[] => (end === 0 ? [] : [tar.subarray(0, end)]);
+  return {
+    nothing: upTo(0),
+    'half of the pack': upTo(block + Math.floor(packBytes / 2)),
+    'the pack alone': upTo(indexAt),
+    'the pack and the name of its index': upTo(indexAt + block),
+    'the pack and half of its index': upTo(indexAt + block + Math.floor(indexBytes / 2)),
+  } as const;
+}
+
+/** Make links in an empty folder to the programs of this machine's PATH that are wanted. */
+export async function linkPrograms(
+  folder: string,
+  isWanted: (name: string) => boolean,
+): Promise<void> {
+  const seen = new Set<string>();
+  for (const directory of (process.env['PATH'] ?? '').split(':')) {
+    for (const name of await readdir(directory).catch(() => [])) {
+      if (seen.has(name) || !isWanted(name)) continue;
+      seen.add(name);
+      await symlink(join(directory, name), join(folder, name));
+    }
+  }
 }
 
 /** Input that never ends, for scripts that must not read it. */
