@@ -25,7 +25,7 @@ const MAX_QUICK_BYTES = 8 * 1024 ** 2;
  * smaller.
  */
 export function makePackFormChooser(of: {
-  readonly trees: Pick<CommitTrees, 'of' | 'orSelf'>;
+  readonly trees: Pick<CommitTrees, 'of'>;
   readonly diffTrees: (o: {
     readonly applicationId: string;
     readonly from: string;

@@ -65,7 +65,8 @@ for stale in "$GIT_DIR"/muster-incoming.*; do
 done
 
 # A ref that Muster has set is of a commit that was whole, and takes no process to read.
-if is_ref "refs/remotes/origin/$branch" "$want"; then
+# Who asks for a full pack has found that something is missing all the same.
+if [ -n "$have" ] && is_ref "refs/remotes/origin/$branch" "$want"; then
   answer ',"state":"present"'
 fi
 if [ -z "$have" ] || ! is_ref refs/muster/deployed "$have"; then
@@ -97,7 +98,10 @@ not_whole() {
 receive_indexed() {
   tar -xof - -C "$incoming/pack" >"$incoming/words" 2>&1 || not_whole
   set -- "$incoming"/pack/*.idx
-  [ -f "$1" ] || not_whole
+  [ -f "$1" ] || {
+    echo 'its index is missing' >"$incoming/words"
+    not_whole
+  }
 }
 
 # Of what is received, only what git has checked gets in.

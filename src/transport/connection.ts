@@ -61,8 +61,8 @@ export interface Connection {
   /** True if a folder of this machine stands for the server. */
   readonly isLocal: boolean;
   /**
-   * Whether a script has once begun within 20 ms: then the way is so short that bytes cost less than work on the server.
-   * As long as it is not known, false.
+   * Whether a script has once begun within 20 ms, so that a round trip takes some 8 ms at most: on such a way bytes cost
+   * less than work on the server. As long as it is not known, false.
    */
   readonly isNear: boolean;
   /** The key that the server has shown, `type base64`: to be pinned if none was. Null for a local folder. */

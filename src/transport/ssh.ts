@@ -26,7 +26,7 @@ export interface ConnectionEvents {
   readonly onClose: () => void;
 }
 
-/** See `Connection.isNear`. A local network and a server's own work stay well below, another continent well above. */
+/** See `Connection.isNear`. It holds two round trips, for the channel and the command, and the start of a shell. */
 const NEAR_MS = 20;
 
 /** Make a logged-in client a connection that runs scripts, each on one channel. */

@@ -68,7 +68,6 @@ describe('a chooser', () => {
           asked.push(commit);
           return depot.treeOf(id, commit);
         },
-        orSelf: (id) => id,
       },
       diffTrees: (o) => {
         compared.push(o.to);
