@@ -58,6 +58,16 @@ count_changes() {
   done <"$work/changes"
 }
 
+# is_untouched: whether nothing was changed here, and nothing is in the way of the target. Files that were written in the
+# very second in which the index was are read again each time, until an index is written: status does that.
+is_untouched() {
+  if [ "$state" = unchanged ]; then
+    words=$(git status --porcelain --no-renames --untracked-files=no 2>/dev/null) && [ -z "$words" ]
+  else
+    count_changes && git diff-index --quiet "$from" -- 2>/dev/null
+  fi
+}
+
 # quick_switch PATTERNS…: ends the script, or comes back with nothing done.
 quick_switch() {
   [ ! -e "$note" ] && [ ! -e "$GIT_DIR/MERGE_HEAD" ] || return 0
@@ -74,8 +84,7 @@ quick_switch() {
   fi
   state=switched changed=0
   [ "$from" != "$target" ] || state=unchanged
-  [ "$state" = unchanged ] || count_changes || return 0
-  git diff-index --quiet "$from" -- 2>/dev/null || return 0
+  is_untouched || return 0
 
   echo "$fence" >"$work/muster-fence" &&
     echo "$step $from $target $from" >"$work/muster-switched" &&
