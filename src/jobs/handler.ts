@@ -2,6 +2,10 @@ import type { Logger } from 'pino';
 import type { ErrorBody } from '../domain/errors.ts';
 import type { JobData, JobKind } from '../queue/job-kinds.ts';
 import type { Db } from '../store/database.ts';
+import type { BulkChange } from './bulk-change.ts';
+
+/** A change of rows, in the transaction that is given. */
+export type RowChange = ((tx: Db) => Promise<void>) | BulkChange;
 
 /** What a handler is given beside its data. */
 export interface JobContext {
@@ -24,9 +28,9 @@ export interface JobContext {
   /** Adds a line to the job's results, and to the stream of the deployment that the job runs. */
   emit(kind: string, data: unknown): Promise<void>;
   /** Changes rows and adds the line that tells of it: both or neither, whenever the worker dies. */
-  record(kind: string, data: unknown, change: (tx: Db) => Promise<void>): Promise<void>;
+  record(kind: string, data: unknown, change: RowChange): Promise<void>;
   /** Changes rows of which nothing is told; as with `record`, in one transaction with what is written at that time. */
-  change(change: (tx: Db) => Promise<void>): Promise<void>;
+  change(change: RowChange): Promise<void>;
   /**
    * Changes rows in a transaction of its own. Like the others it writes nothing, throws and aborts `lost` once the job
    * is another worker's: whatever a handler writes goes through one of the four.

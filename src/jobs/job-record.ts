@@ -2,14 +2,15 @@ import { AppError } from '../domain/errors.ts';
 import type { Database, Db } from '../store/database.ts';
 import { appendEvents, type NewEvent } from '../store/events.ts';
 import { type Claim, guardClaim } from '../store/jobs.ts';
-import type { JobContext } from './handler.ts';
+import type { BulkChange } from './bulk-change.ts';
+import type { JobContext, RowChange } from './handler.ts';
 
 /** Entries in one transaction at most. */
 const BATCH = 100;
 
 /** Rows that change, what is told of it, or both. */
 interface Entry {
-  readonly change: ((tx: Db) => Promise<void>) | null;
+  readonly change: RowChange | null;
   readonly event: NewEvent | null;
   readonly done: () => void;
   readonly failed: (error: unknown) => void;
@@ -45,7 +46,7 @@ export function createJobRecord(
 
   const writeTogether = (entries: readonly Entry[]): Promise<void> =>
     transaction(async (tx) => {
-      for (const { change } of entries) await change?.(tx);
+      for (const change of together(entries)) await change(tx);
       // Last of all, as everywhere: that order cannot deadlock.
       await appendEvents(
         tx,
@@ -90,6 +91,22 @@ export function createJobRecord(
     change: (change) => add({ change, event: null }),
     transaction,
   };
+}
+
+/** The changes of entries, in the order in which the first of each kind came; those of a kind that can be are made as one. */
+function together(entries: readonly Entry[]): ((tx: Db) => Promise<void>)[] {
+  const bulks = new Map<BulkChange['write'], BulkChange[]>();
+  return entries.flatMap(({ change }) => {
+    if (change === null || typeof change === 'function') return change ?? [];
+    const others = bulks.get(change.write);
+    if (others !== undefined) {
+      others.push(change);
+      return [];
+    }
+    const changes = [change];
+    bulks.set(change.write, changes);
+    return (tx: Db) => change.write(tx, changes);
+  });
 }
 
 /** Why a worker stops in the middle of a job. */

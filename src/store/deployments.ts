@@ -2,7 +2,6 @@ import type { Batch as PlannedBatch } from '../domain/batches.ts';
 import { ChangedFiles, DeploymentOptions, RecordedTarget } from '../domain/deployment-options.ts';
 import type { ErrorBody } from '../domain/errors.ts';
 import type { RollbackBatch } from '../domain/rollback-plan.ts';
-import { StepProgress } from '../domain/step-progress.ts';
 import { WaitingFor } from '../domain/waiting-for.ts';
 import type { Db } from './database.ts';
 import {
@@ -446,60 +445,4 @@ export async function reopenWork(
     },
   });
   return count;
-}
-
-/** What a step begins with. */
-export interface StepStart {
-  readonly fromCommit: string;
-  readonly fromBuildId: string | null;
-  readonly toCommit: string;
-}
-
-/** Begins a step, with `progress`, or takes it up again. */
-export async function startStep(
-  db: Db,
-  id: string,
-  { progress, ...values }: StepStart & { readonly progress?: StepProgress },
-): Promise<void> {
-  const { count } = await db.step.updateMany({
-    where: { id, status: { in: ['pending', 'running'] } },
-    data: {
-      status: 'running',
-      startedAt: new Date(),
-      attempts: { increment: 1 },
-      ...values,
-      ...(progress === undefined ? {} : { progress: toJson(progress) }),
-    },
-  });
-  if (count === 0) throw new Error('a step that has ended was to begin');
-}
-
-/** How far a step has got; null if it has not begun, or has ended. */
-export function progressOf(step: StepRow): StepProgress | null {
-  return step.progress === null ? null : fromJson(StepProgress, step.progress);
-}
-
-export async function saveStepProgress(db: Db, id: string, progress: StepProgress): Promise<void> {
-  await db.step.update({ where: { id }, data: { progress: toJson(progress) } });
-}
-
-export async function finishStep(
-  db: Db,
-  id: string,
-  values: {
-    status: 'succeeded' | 'failed' | 'skipped' | 'cancelled';
-    error?: ErrorBody;
-    logExcerpt?: string;
-  },
-): Promise<void> {
-  const { error, ...rest } = values;
-  await db.step.update({
-    where: { id },
-    data: {
-      ...rest,
-      finishedAt: new Date(),
-      progress: Prisma.DbNull,
-      error: error === undefined ? Prisma.DbNull : toJson(error),
-    },
-  });
 }

@@ -1,7 +1,8 @@
+import { getOrAdd } from '../domain/get-or-add.ts';
 import type { Db } from './database.ts';
 import { type Drift, type Installation, Prisma } from './generated/client.ts';
 import { IS_BEHIND } from './missed.ts';
-import { recordServerNotices } from './server-notices.ts';
+import { type DriftChange, recordServerNotices } from './server-notices.ts';
 
 export type InstallationRow = Installation;
 
@@ -177,31 +178,43 @@ export async function insertInstallation(db: Db, installation: NewInstallation):
   });
 }
 
-/** Records what a switch has left on a server. Webhooks hear if that could not be reached before. */
-export async function recordDeployed(
-  tx: Db,
-  id: string,
-  state: {
-    buildId: string | null;
-    commit: string;
-    head: string;
-    deploymentId: string;
-    isModified: boolean;
-  },
-): Promise<void> {
-  const drift = state.isModified ? 'modified' : 'none';
-  // In one statement: there are as many as there are servers.
-  const [before] = await tx.$queryRaw<{ serverId: string; was: Drift }[]>`
-    with before as (select id, drift from installations where id = ${id}::uuid for update)
+/** What a switch has left of a build on a server. */
+export interface DeployedState {
+  readonly installationId: string;
+  readonly buildId: string | null;
+  readonly commit: string;
+  readonly head: string;
+  readonly deploymentId: string;
+  readonly isModified: boolean;
+}
+
+/**
+ * Records what switches have left on servers, by one statement: there are as many as there are servers. Webhooks hear of
+ * those that could not be reached before.
+ */
+export async function recordDeployed(tx: Db, states: readonly DeployedState[]): Promise<void> {
+  const values = states.map(
+    (state) =>
+      Prisma.sql`(${state.installationId}::uuid, ${state.buildId}::uuid, ${state.commit}, ${state.head},
+        ${state.deploymentId}::uuid, ${state.isModified ? 'modified' : 'none'}::drift)`,
+  );
+  const ids = states.map(({ installationId }) => installationId);
+  const found = await tx.$queryRaw<(DriftChange & { readonly serverId: string })[]>`
+    with before as (
+      select id, drift from installations where id = any(${ids}::uuid[]) order by id for update)
     update installations i
-       set deployed_build_id = ${state.buildId}::uuid, deployed_commit = ${state.commit}, head_commit = ${state.head},
-           deployed_at = now(), deployment_id = ${state.deploymentId}::uuid, drift = ${drift}::drift, observed_at = now(),
-           missed_build_id = null, missed_deployment_id = null, missed_at = null
-      from before where i.id = before.id
-    returning i.server_id::text as "serverId", before.drift::text as was`;
-  if (before === undefined) return;
-  const { serverId, was } = before;
-  await recordServerNotices(tx, serverId, { changes: [{ id, was, drift }], byLook: false });
+       set deployed_build_id = v.build_id, deployed_commit = v.commit, head_commit = v.head, deployed_at = now(),
+           deployment_id = v.deployment_id, drift = v.drift, observed_at = now(), missed_build_id = null,
+           missed_deployment_id = null, missed_at = null
+      from before join (values ${Prisma.join(values)}) as v (id, build_id, commit, head, deployment_id, drift)
+             on v.id = before.id
+     where i.id = before.id
+    returning i.id::text, i.server_id::text as "serverId", before.drift::text as was, i.drift::text as drift`;
+  const byServer = new Map<string, DriftChange[]>();
+  for (const one of found) getOrAdd(byServer, one.serverId, () => []).push(one);
+  for (const [serverId, changes] of byServer) {
+    await recordServerNotices(tx, serverId, { changes, byLook: false });
+  }
 }
 
 /** Changes an installation's row, and has webhooks hear whether its server has come or gone by that. */

@@ -1,5 +1,6 @@
 import { AppError } from '../../domain/errors.ts';
-import { finishStep, moveBatch } from '../../store/deployments.ts';
+import { moveBatch } from '../../store/deployments.ts';
+import { finishSteps } from '../../store/steps.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import { allSteps, type DeploymentWork, isOpen, type StepWork } from './deployment-work.ts';
@@ -41,7 +42,7 @@ export async function passPreflight(
       await noteSeen(tx, item, problem.error.code);
       const status = isLeftOut(problem) && !isNobodyLeft ? 'skipped' : 'failed';
       if (status === 'failed' && !isStopped) continue;
-      await finishStep(tx, item.step.id, { status, error: problem.error });
+      await finishSteps(tx, [{ id: item.step.id, status, error: problem.error }]);
       if (status === 'failed') failedBatches.add(item.step.batchId);
     }
     for (const id of failedBatches) await moveBatch(tx, id, 'failed', { finishedAt: new Date() });

@@ -1,15 +1,10 @@
 import { AppError, type ErrorBody, toErrorBody } from '../../domain/errors.ts';
 import type { WaitingFor } from '../../domain/waiting-for.ts';
 import type { Db } from '../../store/database.ts';
-import {
-  type BatchRow,
-  finishStep,
-  isOpenStep,
-  moveBatch,
-  type StepRow,
-} from '../../store/deployments.ts';
+import { type BatchRow, isOpenStep, moveBatch, type StepRow } from '../../store/deployments.ts';
 import { inviteWorkers } from '../../store/joined-jobs.ts';
 import { listStepsOf, type StepTarget, saveStepTargets } from '../../store/step-claims.ts';
+import { finishSteps, type StepEnd } from '../../store/steps.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import type { HeldLeases } from '../hold-leases.ts';
@@ -144,12 +139,14 @@ async function giveOut(
   run: BatchesRun & { readonly failures: Failures },
 ): Promise<void> {
   const targets: StepTarget[] = [];
+  const ends: StepEnd[] = [];
   for (const item of open) {
     const { id } = item.step;
     const end = endOf(item, run);
-    if (end !== null) await finishStep(tx, id, end);
+    if (end !== null) ends.push({ id, ...end });
     else targets.push({ id, commit: run.commitOf(item), isStaged: !run.unstaged.has(id) });
   }
+  await finishSteps(tx, ends);
   await saveStepTargets(tx, targets);
   if (targets.length > 1) await inviteWorkers(tx);
 }
@@ -158,7 +155,7 @@ async function giveOut(
 function endOf(
   item: StepWork,
   { failures, outdated }: BatchesRun & { readonly failures: Failures },
-): Parameters<typeof finishStep>[2] | null {
+): Pick<StepEnd, 'status' | 'error'> | null {
   if (failures.servers.has(item.server.id)) return { status: 'skipped' };
   if (failures.leftOut.has(item.server.id)) {
     return { status: 'skipped', error: unreachableBefore(item) };

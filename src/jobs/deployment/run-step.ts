@@ -1,6 +1,5 @@
 import { AppError, type ErrorBody, type ErrorCode, toErrorBody } from '../../domain/errors.ts';
 import type { Db } from '../../store/database.ts';
-import { finishStep, type StepStart, startStep } from '../../store/deployments.ts';
 import {
   markDrift,
   markMissing,
@@ -9,6 +8,8 @@ import {
 } from '../../store/installations.ts';
 import type { Fences } from '../../store/leases.ts';
 import { findCommitOrigin } from '../../store/observations.ts';
+import { finishSteps, type StepStart, startSteps } from '../../store/steps.ts';
+import { bulkChange } from '../bulk-change.ts';
 import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
@@ -53,6 +54,11 @@ export async function noteSeen(
   if (code === 'server_unreachable') await markDrift(tx, installation.id, 'unreachable');
 }
 
+/** What all steps of a batch write at much the same time. */
+const begin = bulkChange(startSteps);
+const noteDeployed = bulkChange(recordDeployed);
+const finish = bulkChange(finishSteps);
+
 const MAX_TRIES = 3;
 const RETRY_MS = 1000;
 
@@ -83,10 +89,12 @@ export async function runStep(
     await context.record(
       'step',
       { ...names, phase: run.work.phase, status, ...told },
-      async (tx) => {
-        if (error !== undefined) await noteSeen(tx, item, error.code);
-        await finishStep(tx, item.step.id, { status, logExcerpt, ...(error && { error }) });
-      },
+      error === undefined
+        ? finish({ id: item.step.id, status, logExcerpt })
+        : async (tx) => {
+            await noteSeen(tx, item, error.code);
+            await finishSteps(tx, [{ id: item.step.id, status, logExcerpt, error }]);
+          },
     );
     if (status !== 'succeeded') await cleanUp(step);
   } finally {
@@ -136,8 +144,10 @@ async function tryStep(step: TrackedStep): Promise<Ending> {
     // Counted over all workers that had it: one that takes it up again is told apart from the one before.
     const attempt = item.step.attempts + number;
     const isFresh = number === 1 && !track.isTakenUp;
-    await context.record('step', { ...data, status: 'running', attempt }, (tx) =>
-      startStep(tx, item.step.id, { ...start, ...(isFresh && { progress: track.progress }) }),
+    await context.record(
+      'step',
+      { ...data, status: 'running', attempt },
+      begin({ ...start, ...(isFresh && { progress: track.progress }) }),
     );
     const { progress } = track;
     try {
@@ -179,9 +189,10 @@ async function startOf(
 ): Promise<StepStart> {
   const toCommit = run.commit;
   const isBegun = step.fromCommit !== null && installation.deploymentId === run.work.deployment.id;
+  const { id } = step;
   if (isBegun || run.work.phase === 'rollback') {
     const { fromCommit, fromBuildId } = step;
-    return { fromCommit: fromCommit ?? installation.deployedCommit, fromBuildId, toCommit };
+    return { id, fromCommit: fromCommit ?? installation.deployedCommit, fromBuildId, toCommit };
   }
   const { deployedCommit: commit, deployedBuildId } = installation;
   // Below commits made by hand, of which the row says no build, there may be one all the same.
@@ -189,7 +200,12 @@ async function startOf(
     deployedBuildId === null
       ? await findCommitOrigin(db, { ...installation, gitrepoId: gitdeploy.gitrepoId, commit })
       : null;
-  return { fromCommit: commit, fromBuildId: deployedBuildId ?? origin?.buildId ?? null, toCommit };
+  return {
+    id,
+    fromCommit: commit,
+    fromBuildId: deployedBuildId ?? origin?.buildId ?? null,
+    toCommit,
+  };
 }
 
 async function deployOnce(step: TrackedStep, { staged }: { staged: boolean }): Promise<void> {
@@ -206,8 +222,9 @@ async function deployOnce(step: TrackedStep, { staged }: { staged: boolean }): P
   if (track.progress.stage === 'prepull') {
     signal.throwIfAborted();
     const answer = await switchClone(clone);
-    await context.change((tx) =>
-      recordDeployed(tx, item.installation.id, {
+    await context.change(
+      noteDeployed({
+        installationId: item.installation.id,
         buildId: item.step.toBuildId,
         commit,
         head: answer.head,

@@ -1,6 +1,9 @@
 import type { StepProgress } from '../../domain/step-progress.ts';
-import { saveStepProgress } from '../../store/deployments.ts';
+import { saveStepsProgress } from '../../store/steps.ts';
+import { bulkChange } from '../bulk-change.ts';
 import type { JobContext } from '../handler.ts';
+
+const saveProgress = bulkChange(saveStepsProgress);
 
 const FLUSH_MS = 300;
 const EXCERPT_CHARACTERS = 4000;
@@ -44,7 +47,7 @@ export function openStepLog(
     const data = { ...names, text, ...dropped };
     return progress === undefined
       ? context.emit('output', data)
-      : context.record('output', data, (tx) => saveStepProgress(tx, stepId, progress));
+      : context.record('output', data, saveProgress({ id: stepId, progress }));
   };
   const add = (text: string, progress?: StepProgress): void => {
     // PostgreSQL's text holds no NUL.

@@ -1,6 +1,6 @@
 import type { StepProgress } from '../../domain/step-progress.ts';
-import { progressOf } from '../../store/deployments.ts';
 import type { InstallationRow } from '../../store/installations.ts';
+import { progressOf } from '../../store/steps.ts';
 import type { StepWork } from './deployment-work.ts';
 
 /** How far a step is, as this worker knows it. Its row follows a little later. */
