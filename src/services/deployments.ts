@@ -111,11 +111,11 @@ export async function* readDeploymentIds(
  * by now are left out.
  */
 export async function* readDeployments(
-  { database: { db } }: ServiceContext,
+  { database }: ServiceContext,
   applicationName: string,
   ids: readonly string[],
 ): AsyncGenerator<DeploymentDetails[]> {
-  for await (const rows of lists.readDeployments(db, ids)) {
+  for await (const rows of lists.readDeployments(database, ids)) {
     yield rows.map((row) => ({ ...row, applicationName }));
   }
 }

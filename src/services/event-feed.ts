@@ -56,7 +56,7 @@ export async function* followEvents(
       const from = position;
       const page = await looks.read(
         `${subject.kind} ${subject.id} ${from}`,
-        () => readEventPage(context.database.db, subject, { after: from, ...PAGE }),
+        () => readEventPage(context.database, subject, { after: from, ...PAGE }),
         { isUrgent: isCatchingUp },
       );
       // Its application was deleted, or it is older than history is kept.

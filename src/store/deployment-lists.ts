@@ -2,7 +2,7 @@ import { DeploymentOptions, RecordedTarget } from '../domain/deployment-options.
 import { getOrAdd } from '../domain/get-or-add.ts';
 import { remembered } from '../domain/remembered.ts';
 import { WaitingFor } from '../domain/waiting-for.ts';
-import type { Db } from './database.ts';
+import type { Database, Db, Statements } from './database.ts';
 import {
   BATCHES,
   COMMIT_ORDER,
@@ -10,6 +10,7 @@ import {
   type DeploymentRow,
   toDeploymentRow,
 } from './deployments.ts';
+import { Prisma } from './generated/client.ts';
 import { fromJson } from './json.ts';
 
 /** The ids of a page of an application's deployments, newest first, and one more if there is one. */
@@ -69,12 +70,12 @@ const MAX_STEPS = 5000;
  * that are gone by now are left out.
  */
 export async function* readDeployments(
-  db: Db,
+  database: Pick<Database, 'db' | 'statement'>,
   ids: readonly string[],
 ): AsyncGenerator<DeploymentRow[]> {
   for (let start = 0, count = FIRST_DEPLOYMENTS; start < ids.length; ) {
-    const heads = await readHeads(db, ids.slice(start, start + count));
-    for (const some of bySteps(heads)) yield await withPlans(db, some);
+    const heads = await readHeads(database, ids.slice(start, start + count));
+    for (const some of bySteps(heads)) yield await withPlans(database.db, some);
     start += count;
     count = MORE_DEPLOYMENTS;
   }
@@ -98,8 +99,8 @@ type HeadColumns = Omit<DeploymentHead, 'target' | 'options'> & {
 const ALIKE = { max: MORE_DEPLOYMENTS };
 
 /** In SQL of its own, as these are many rows of many columns. */
-async function readHeads(db: Db, ids: readonly string[]): Promise<ListedHead[]> {
-  const rows = await db.$queryRaw<HeadColumns[]>`
+async function readHeads(database: Statements, ids: readonly string[]): Promise<ListedHead[]> {
+  const rows = await database.statement<HeadColumns>(Prisma.sql`
     select d.id::text, d.application_id::text as "applicationId", d.build_id::text as "buildId",
            d.build_name as "buildName", d.username, d.reason, d.status::text, d.target::text, d.options::text, d.error,
            d.pause_requested_at as "pauseRequestedAt", d.cancel_requested_at as "cancelRequestedAt",
@@ -108,7 +109,7 @@ async function readHeads(db: Db, ids: readonly string[]): Promise<ListedHead[]> 
            exists (select from batches b where b.deployment_id = d.id)
              or exists (select from deployment_commits c where c.deployment_id = d.id) as "hasPlan",
            (select count(*)::int from steps s where s.deployment_id = d.id) as "steps"
-      from deployments d where d.id = any(${[...ids]}::uuid[])`;
+      from deployments d where d.id = any(${[...ids]}::uuid[])`);
   // What was asked for is mostly the same from one deployment to the next.
   const target = remembered(ALIKE, (text) => fromJson(RecordedTarget, JSON.parse(text)));
   const options = remembered(ALIKE, (text) => fromJson(DeploymentOptions, JSON.parse(text)));

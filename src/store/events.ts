@@ -1,4 +1,4 @@
-import type { Db } from './database.ts';
+import type { Db, Statements } from './database.ts';
 import type { Event } from './generated/client.ts';
 import { Prisma } from './generated/client.ts';
 import { DELIVERY_TOPIC, recordNotices } from './webhook-notices.ts';
@@ -104,7 +104,7 @@ export interface EventPage {
   }[];
 }
 
-type PageRow = { status: string; id: bigint | null; kind: string; json: string };
+type PageRow = { status: string; id: string | null; kind: string; json: string };
 
 /**
  * Reads events together with the status of what they are about, in one look.
@@ -113,7 +113,7 @@ type PageRow = { status: string; id: bigint | null; kind: string; json: string }
  * @returns null if there is no such job or deployment
  */
 export async function readEventPage(
-  db: Db,
+  database: Statements,
   subject: EventSubject,
   page: { after: bigint; limit: number; limitBytes: number },
 ): Promise<EventPage | null> {
@@ -123,17 +123,19 @@ export async function readEventPage(
       ? { table: Prisma.sql`jobs`, column: Prisma.sql`job_id` }
       : { table: Prisma.sql`deployments`, column: Prisma.sql`deployment_id` };
   // As text, as it only goes on: whoever appended it has written it in one line, whoever changed it by hand may not have.
-  const rows = await db.$queryRaw<PageRow[]>`
+  const rows = await database.statement<PageRow>(Prisma.sql`
     select s.status::text as status, e.id, e.kind, translate(e.json, E'\\n\\r', '  ') as json
       from ${subjects.table} s left join lateral (
         select id, kind, json, sum(octet_length(json)) over (order by id rows unbounded preceding) as bytes
           from (select id, kind, data::text as json from events
                  where ${subjects.column} = s.id and id > ${after} order by id limit ${limit}) as next
         ) e on e.bytes - octet_length(e.json) < ${limitBytes}
-     where s.id = ${subject.id}::uuid order by e.id`;
+     where s.id = ${subject.id}::uuid order by e.id`);
   const [first] = rows;
   if (first === undefined) return null;
-  const events = rows.flatMap(({ id, kind, json }) => (id === null ? [] : [{ id, kind, json }]));
+  const events = rows.flatMap(({ id, kind, json }) =>
+    id === null ? [] : { id: BigInt(id), kind, json },
+  );
   const bytes = events.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
   return {
     status: first.status,
