@@ -62,9 +62,17 @@ export interface StepEnd {
   readonly logExcerpt?: string;
 }
 
+/** PostgreSQL takes at most 65,535 parameters in one statement. */
+const ENDS_PER_STATEMENT = 10_000;
+
 /** Ends steps. */
 export async function finishSteps(tx: Db, steps: readonly StepEnd[]): Promise<void> {
-  if (steps.length === 0) return;
+  for (let i = 0; i < steps.length; i += ENDS_PER_STATEMENT) {
+    await finishSome(tx, steps.slice(i, i + ENDS_PER_STATEMENT));
+  }
+}
+
+async function finishSome(tx: Db, steps: readonly StepEnd[]): Promise<void> {
   const values = steps.map(
     ({ id, status, error, logExcerpt }) =>
       Prisma.sql`(${id}::uuid, ${status}::step_status, ${jsonOrNull(error)}::json, ${logExcerpt ?? null}::text)`,
