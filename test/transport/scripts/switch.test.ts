@@ -1,4 +1,14 @@
-import { chmod, lstat, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CloneLab, failureOf, gitLine, HOSTILE, makeCloneLab, snapshot } from './clone-lab.ts';
@@ -6,6 +16,12 @@ import { type CloneLab, failureOf, gitLine, HOSTILE, makeCloneLab, snapshot } fr
 let lab: CloneLab;
 const file = (name: string): string => join(lab.path, name);
 const read = async (name: string): Promise<string> => await readFile(file(name), 'utf8');
+
+/** A clone at that commit that one switch has left, as the short way asks for it. */
+const settle = async (commit: string, gitignore: string[] = []): Promise<void> => {
+  await lab.initialize(commit, { gitignore });
+  await lab.switchTo(commit, { gitignore });
+};
 
 beforeEach(async () => {
   lab = await makeCloneLab();
@@ -227,5 +243,159 @@ describe('switch', () => {
     expect((await lab.deploy(three, two)).state).toBe('merged');
     expect(await read('crlf')).toBe(`${bytes}more\n`);
     await expect(lstat(file('hooked'))).rejects.toThrow('ENOENT');
+  });
+
+  it('writes the index once, and not again, where files were written as late as it', async () => {
+    const one = lab.upstream.commit({ a: '1\n', 'd/b': '1\n' });
+    await settle(one);
+    const writtenAt = new Date(Date.now() - 100_000);
+    for (const name of ['a', 'd/b']) await utimes(file(name), writtenAt, writtenAt);
+    gitLine(lab.path, 'update-index', '--refresh');
+    // Git takes such files for ones that may have been changed after the index was written, and reads them.
+    await utimes(file('.git/index'), writtenAt, writtenAt);
+    const indexTime = async (): Promise<bigint> =>
+      (await stat(file('.git/index'), { bigint: true })).mtimeNs;
+    const before = await indexTime();
+    expect((await lab.switchTo(one)).state).toBe('unchanged');
+    const after = await indexTime();
+    expect(after).toBeGreaterThan(before);
+    expect((await lab.switchTo(one)).state).toBe('unchanged');
+    expect(await indexTime()).toBe(after);
+  });
+});
+
+describe('a switch that is told what its commit changes', () => {
+  // No commit here changes as many: an answer that says so has it from what was told, and any other has counted.
+  const TOLD = 77;
+  const answerTo = { ok: true, state: 'switched', localCommit: null, modified: false, kept: [] };
+  /** What was written and put back has other times than before. */
+  const snapshotWithoutTimes = (): string => snapshot(lab.path).replaceAll(/ \d+\.\d+ /g, ' ');
+
+  it('answers as without', async () => {
+    const one = lab.upstream.commit({ a: '1\n', b: '1\n', gone: '1\n' });
+    await settle(one);
+    const { 'new\nline': _, 'tab\tand\\backslash': __, ...names } = HOSTILE;
+    const two = lab.upstream.commit({ a: '2\n', b: '1\n', 'd/e': '1\n', ...names }, one);
+    await lab.stage(two, one);
+    const added = ['d/e', ...Object.keys(names)];
+    const changes = { parent: one, changedFiles: added.length + 2, added };
+    const answer = { ...answerTo, from: one, head: two, changedFiles: added.length + 2 };
+    expect(await lab.switchTo(two, { changes })).toEqual(answer);
+    expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+    for (const [name, content] of Object.entries(names)) expect(await read(name)).toBe(content);
+    await expect(lstat(file('gone'))).rejects.toThrow('ENOENT');
+    // Without: the same way again.
+    await lab.switchTo(one);
+    expect(await lab.switchTo(two)).toEqual(answer);
+  });
+
+  it('believes it, and does not compare the commits itself', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await settle(one);
+    const two = lab.upstream.commit({ a: '2\n' }, one);
+    await lab.stage(two, one);
+    const changes = { parent: one, changedFiles: TOLD, added: [] };
+    const done = await lab.switchTo(two, { changes });
+    expect(done).toEqual({ ...answerTo, from: one, head: two, changedFiles: TOLD });
+    expect(await read('a')).toBe('2\n');
+  });
+
+  it.each([
+    ['with it', true],
+    ['without', false],
+  ])('keeps what is untracked or ignored where an added file is to be: %s', async (_, isTold) => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    const gitignore = ['*.log'];
+    await settle(one, gitignore);
+    await mkdir(file('d'));
+    for (const name of ['d/new "1"', 'x.log']) await writeFile(file(name), 'mine\n');
+    const names = ['d/new "1"', 'x.log', 'other'];
+    const brings = Object.fromEntries(names.map((name) => [name, 'build\n']));
+    const two = lab.upstream.commit({ a: '2\n', ...brings }, one);
+    await lab.stage(two, one);
+    const changes = { parent: one, changedFiles: 4, added: names };
+    const done = await lab.switchTo(two, isTold ? { changes, gitignore } : { gitignore });
+    expect(done).toMatchObject({ state: 'merged', from: one, changedFiles: 4, modified: true });
+    expect(done.localCommit).toMatch(/^[0-9a-f]{40}$/);
+    const seen = await Promise.all(['d/new "1"', 'x.log', 'a', 'other'].map(read));
+    expect(seen).toEqual(['mine\n', 'mine\n', '2\n', 'build\n']);
+    expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+  });
+
+  it.each([
+    ['a folder with untracked files where the build has a file', 'x/mine', { x: 'file\n' }],
+    ['an untracked file where the build has a folder', 'x', { 'x/file': '1\n' }],
+  ])('refuses %s and loses nothing', async (_what, mine, brings) => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await settle(one);
+    await mkdir(join(file(mine), '..'), { recursive: true });
+    await writeFile(file(mine), 'mine\n');
+    const two = lab.upstream.commit({ a: '2\n', ...brings }, one);
+    await lab.stage(two, one);
+    const before = snapshotWithoutTimes();
+    const changes = { parent: one, changedFiles: 2, added: Object.keys(brings) };
+    const error = await failureOf(lab.switchTo(two, { changes }));
+    expect(error.code).toBe('merge_failed');
+    expect(error.details).toEqual({ files: [expect.stringMatching(/^x/)] });
+    expect(snapshotWithoutTimes()).toBe(before);
+  });
+
+  it('does not use it where another commit is checked out than the one that it is about', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await settle(one);
+    const two = lab.upstream.commit({ a: '2\n', b: '1\n' }, one);
+    const three = lab.upstream.commit({ a: '2\n', b: '2\n', c: '1\n' }, two);
+    await lab.stage(three, one);
+    const changes = { parent: two, changedFiles: TOLD, added: ['c'] };
+    const done = await lab.switchTo(three, { changes });
+    expect(done).toEqual({ ...answerTo, from: one, head: three, changedFiles: 3 });
+    expect([await read('a'), await read('b'), await read('c')]).toEqual(['2\n', '2\n', '1\n']);
+  });
+
+  it('does not use it where files were changed by hand, and merges them', async () => {
+    const one = lab.upstream.commit({ a: '1\n', b: '1\n' });
+    await settle(one);
+    await writeFile(file('a'), 'by hand\n');
+    const two = lab.upstream.commit({ a: '1\n', b: '2\n' }, one);
+    await lab.stage(two, one);
+    const changes = { parent: one, changedFiles: TOLD, added: [] };
+    expect(await lab.switchTo(two, { changes })).toMatchObject({
+      state: 'merged',
+      from: one,
+      changedFiles: 2,
+      modified: true,
+    });
+    expect([await read('a'), await read('b')]).toEqual(['by hand\n', '2\n']);
+  });
+
+  it.each([
+    ['are more than fit', Array.from({ length: 280 }, (_, n) => `a name that is long enough ${n}`)],
+    ['have a line end', ['new\nline', 'b']],
+  ])('lists what is added itself where the names %s', async (_, added) => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await settle(one);
+    const brings = Object.fromEntries(added.map((name) => [name, 'build\n']));
+    const two = lab.upstream.commit({ a: '1\n', ...brings }, one);
+    await lab.stage(two, one);
+    const changes = { parent: one, changedFiles: TOLD, added };
+    const done = await lab.switchTo(two, { changes });
+    expect(done).toEqual({ ...answerTo, from: one, head: two, changedFiles: added.length });
+    expect(await Promise.all(added.map(read))).toEqual(added.map(() => 'build\n'));
+    expect(gitLine(lab.path, 'status', '--porcelain')).toBe('');
+  });
+
+  it('uses as many names as fit, of any script', async () => {
+    // 8192 characters with the line ends between them, most of them of three bytes.
+    const added = Array.from({ length: 128 }, (_, n) => `${n}`.padStart(n === 0 ? 64 : 63, '日'));
+    expect(added.join('\n')).toHaveLength(8192);
+    const one = lab.upstream.commit({ a: '1\n' });
+    await settle(one);
+    const brings = Object.fromEntries(added.map((name) => [name, 'build\n']));
+    const two = lab.upstream.commit({ a: '1\n', ...brings }, one);
+    await lab.stage(two, one);
+    const changes = { parent: one, changedFiles: TOLD, added };
+    const done = await lab.switchTo(two, { changes });
+    expect(done).toEqual({ ...answerTo, from: one, head: two, changedFiles: TOLD });
+    expect(await Promise.all(added.map(read))).toEqual(added.map(() => 'build\n'));
   });
 });
