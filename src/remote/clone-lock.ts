@@ -108,13 +108,33 @@ differing() {
   }
 }
 
-# put_tree WANT OTHER: the work tree as WANT, where it was on its way between the two. The index stays out of it.
+# spare INDEX WANT OTHER: takes out of INDEX, which is as OTHER, the files that only OTHER has and that are here
+# otherwise: whoever came before or between has put them there, and nobody else has them. What git was writing when it was
+# killed is no such file: OTHER's goes on where it ends.
+spare() {
+  foreign=$work/foreign foreign_list=$work/foreign-list
+  rm -f "$foreign"
+  on_index "$foreign" read-tree "$3" && git ls-tree -r -z --name-only "$2" >"$foreign_list" &&
+    on_index "$foreign" update-index -z --force-remove --stdin <"$foreign_list" || return 1
+  on_index "$foreign" update-index -q --refresh >/dev/null 2>&1
+  on_index "$foreign" diff-files --name-only --diff-filter=MT >"$foreign_list" || return 1
+  while IFS= read -r name; do
+    [ -f "$name" ] && [ ! -L "$name" ] && size=$(wc -c <"$name") &&
+      [ "$size" -le "$(git cat-file -s "$3:$name" 2>/dev/null || echo -1)" ] &&
+      [ -z "$(git cat-file blob "$3:$name" 2>/dev/null | cmp - "$name" 2>/dev/null)" ] && rm -f "$name"
+  done <"$foreign_list"
+  on_index "$foreign" diff-files --name-only -z --diff-filter=MT >"$foreign_list" &&
+    on_index "$1" update-index -z --force-remove --stdin <"$foreign_list"
+}
+
+# put_tree WANT OTHER [spare]: the work tree as WANT, where it was on its way between the two. The index stays out of it.
 put_tree() {
   scratch_index=$work/restored
   rm -f "$scratch_index"
   on_index "$scratch_index" read-tree "$2" 2>&1 || return 1
   # Files that are as OTHER has them get their times noted, so that they are not written again below.
   on_index "$scratch_index" update-index -q --refresh >/dev/null 2>&1
+  [ $# -lt 3 ] || spare "$scratch_index" "$1" "$2" || return 1
   on_index "$scratch_index" read-tree --reset -u "$1" 2>&1
 }
 
@@ -128,9 +148,9 @@ recover() {
   [ -z "$(differing "$was_result" | comm -12 "$work/differs" -)" ] ||
     keep_work_tree 'Found after a deployment that was broken off'
   if [ "$(git symbolic-ref -q HEAD)" = "refs/heads/$was_branch" ] && [ "$(git rev-parse -q --verify HEAD)" = "$was_result" ]; then
-    put_tree "$was_result" "$was_local" && mv -f "$scratch_index" "$GIT_DIR/index" || return 1
+    put_tree "$was_result" "$was_local" spare && mv -f "$scratch_index" "$GIT_DIR/index" || return 1
   else
-    put_tree "$was_local" "$was_result" || return 1
+    put_tree "$was_local" "$was_result" spare || return 1
     # Of a switch that found no changes made here, the index may be that of the result already.
     [ "$was_local" != "$was_tip" ] || mv -f "$scratch_index" "$GIT_DIR/index" || return 1
     if [ "$was_tip" = none ]; then

@@ -27,11 +27,28 @@ list_changes() {
   } 2>/dev/null
 }
 
-# meets_untracked NAMES: whether something is already where one of these files is to be.
+# is_in_way NAME: whether something is where this file is to be, or something but a folder where one of its folders is.
+is_in_way() {
+  place= blanks=$IFS
+  set -f
+  IFS=/
+  set -- $1
+  IFS=$blanks
+  set +f
+  while [ $# -gt 1 ]; do
+    place=$place$1
+    [ ! -L "$place" ] && { [ ! -e "$place" ] || [ -d "$place" ]; } || return 0
+    place=$place/
+    shift
+  done
+  [ -e "$place$1" ] || [ -L "$place$1" ]
+}
+
+# meets_untracked NAMES: whether something is in the way of one of these files.
 meets_untracked() {
   [ -n "$1" ] || return 1
   while IFS= read -r name; do
-    [ ! -e "$name" ] && [ ! -L "$name" ] || return 0
+    ! is_in_way "$name" || return 0
   done <<NAMES
 $1
 NAMES
@@ -53,7 +70,7 @@ count_changes() {
     changed=$((changed + 1))
     case $kind$name in
       [!ADM]* | ?'"'*) return 1 ;;
-      A*) [ ! -e "$name" ] && [ ! -L "$name" ] || return 1 ;;
+      A*) ! is_in_way "$name" || return 1 ;;
     esac
   done <"$work/changes"
 }

@@ -32,7 +32,7 @@ export const DEFAULT_SSH_BUDGETS: SshBudgets = {
   loginTimeoutMs: 20_000,
   retryPauseMs: 200,
   idleMs: 180_000,
-  maxIdle: 256,
+  maxIdle: 1024,
   keepaliveMs: 15_000,
 };
 

@@ -268,8 +268,6 @@ describe('a switch that is told what its commit changes', () => {
   // No commit here changes as many: an answer that says so has it from what was told, and any other has counted.
   const TOLD = 77;
   const answerTo = { ok: true, state: 'switched', localCommit: null, modified: false, kept: [] };
-  /** What was written and put back has other times than before. */
-  const snapshotWithoutTimes = (): string => snapshot(lab.path).replaceAll(/ \d+\.\d+ /g, ' ');
 
   it('answers as without', async () => {
     const one = lab.upstream.commit({ a: '1\n', b: '1\n', gone: '1\n' });
@@ -332,12 +330,41 @@ describe('a switch that is told what its commit changes', () => {
     await writeFile(file(mine), 'mine\n');
     const two = lab.upstream.commit({ a: '2\n', ...brings }, one);
     await lab.stage(two, one);
-    const before = snapshotWithoutTimes();
+    const before = snapshot(lab.path);
     const changes = { parent: one, changedFiles: 2, added: Object.keys(brings) };
     const error = await failureOf(lab.switchTo(two, { changes }));
     expect(error.code).toBe('merge_failed');
     expect(error.details).toEqual({ files: [expect.stringMatching(/^x/)] });
-    expect(snapshotWithoutTimes()).toBe(before);
+    expect(snapshot(lab.path)).toBe(before);
+  });
+
+  it('loses no file that came between its look and the writing', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await settle(one);
+    await writeFile(file('new'), 'mine\n');
+    const two = lab.upstream.commit({ a: '2\n', new: 'build\n' }, one);
+    await lab.stage(two, one);
+    // As if there had been nothing when it looked.
+    const changes = { parent: one, changedFiles: TOLD, added: [] };
+    const { localCommit } = await lab.switchTo(two, { changes });
+    expect(await read('new')).toBe('mine\n');
+    expect(gitLine(lab.path, 'show', `${localCommit}:new`)).toBe('mine');
+    expect(await read('a')).toBe('2\n');
+  });
+
+  it.each([
+    ['keeps what somebody else has put', 'mine\n', 'mine\n'],
+    ['writes anew what git had half written', 'buil', 'build\n'],
+  ])('after a switch that was killed %s where a new file is to be', async (_, there, after) => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await settle(one);
+    const two = lab.upstream.commit({ a: '2\n', new: 'build\n' }, one);
+    await lab.stage(two, one);
+    await writeFile(file('.git/muster-switch'), `${one} ${two} master ${one}\n`);
+    await writeFile(file('new'), there);
+    await lab.switchTo(two);
+    expect(await read('new')).toBe(after);
+    expect(await read('a')).toBe('2\n');
   });
 
   it('does not use it where another commit is checked out than the one that it is about', async () => {
