@@ -54,8 +54,11 @@ make_repository() {
 fill_repository() {
   git index-pack --stdin &&
     is_complete "$2" &&
-    git update-ref "refs/remotes/origin/$1" "$2" &&
-    git update-ref refs/muster/deployed "$2" &&
-    git update-ref -m 'muster: initialize' "refs/heads/$1" "$2"
+    git update-ref -m 'muster: initialize' --stdin <<REFS
+update refs/remotes/origin/$1 $2
+update refs/muster/deployed $2
+update refs/muster/head $2
+update refs/heads/$1 $2
+REFS
 }
 `;
