@@ -36,7 +36,7 @@ export type StageAnswer = z.infer<typeof stageAnswerSchema>;
  * Take the pack on standard input into the clone and set the remote-tracking branch. Nothing changes in the work
  * tree. The pack is received in a quarantine, as by git-receive-pack, so that a broken transfer or a full disk leaves
  * nothing behind. What comes without an index is checked by the git that makes one; what comes with it is as Muster's
- * own git has made it, and is taken if all of it has arrived. May be repeated. Fails with `clone_missing`, or
+ * own git has made it, and is taken if all of it has arrived. Of many packs in the clone few are made. May be repeated. Fails with `clone_missing`, or
  * `command_failed` for a broken pack.
  */
 export function stageScript(options: StageOptions): RemoteScript {
@@ -53,6 +53,9 @@ export function stageScript(options: StageOptions): RemoteScript {
     ],
   });
 }
+
+/** With so many packs in a clone they are folded into few. That is git's own limit, `gc.autoPackLimit`. */
+const MAX_PACKS = 50;
 
 const TEXT = String.raw`${GIT_PRELUDE}
 path=$1 branch=$2 installation=$3 want=$4 have=$5 form=$6
@@ -83,6 +86,16 @@ if [ "$form" = indexed ]; then
   command -v tar >/dev/null 2>&1 && { [ -z "$have" ] || is_ref refs/muster/deployed "$have"; } ||
     answer ',"state":"need_thin"'
 fi
+
+# Each deployment brings a pack, and every git looks into each. With a git before 2.32 all of them become one, without
+# another search for what objects have in common. Nothing is let go; where it does not work, the packs stay as they are.
+fold_packs() {
+  set -- "$GIT_DIR"/objects/pack/*.pack
+  [ $# -ge ${MAX_PACKS} ] || return 0
+  git_works_here || rm -f "$GIT_DIR"/objects/pack/.tmp-*
+  git repack -q -n -d --geometric=2 || git -c pack.window=0 repack -q -n -a -d -k
+}
+fold_packs >/dev/null 2>&1
 
 incoming=$GIT_DIR/muster-incoming.$$
 clean_up() { rm -rf "$incoming"; }

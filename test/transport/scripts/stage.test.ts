@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noise } from '../../depot/fixtures.ts';
 import { makeTemporaryDirectory } from '../../support/temporary-directory.ts';
@@ -69,6 +71,30 @@ describe('stage', () => {
     expect(error.code).toBe('clone_damaged');
     expect(gitLine(lab.path, 'rev-parse', 'origin/master')).toBe(one);
     expect((await lab.stage(two, null)).state).toBe('staged');
+  });
+
+  it('makes few packs of many, and lets nothing go', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    const blobs = await packBlobs(60);
+    const two = lab.upstream.commit({ a: '2\n' }, one);
+    expect((await lab.stageIndexed(two, one)).state).toBe('staged');
+    expect((await packs()).length).toBeLessThan(10);
+    expect(gitLine(lab.path, 'fsck', '--strict', '--no-dangling')).toBe('');
+    // No ref leads to them, but somebody may have put them there.
+    for (const blob of blobs) expect(gitLine(lab.path, 'cat-file', '-t', blob)).toBe('blob');
+    expect((await lab.switchTo(two)).state).toBe('switched');
+  });
+
+  it('leaves few packs as they are', async () => {
+    const one = lab.upstream.commit({ a: '1\n' });
+    await lab.initialize(one);
+    await packBlobs(20);
+    const before = await packs();
+    const two = lab.upstream.commit({ a: '2\n' }, one);
+    await lab.stageIndexed(two, one);
+    expect(await packs()).toEqual(expect.arrayContaining(before));
+    expect(await packs()).toHaveLength(before.length + 1);
   });
 
   it('removes the lock of a git that was killed while it named what was staged', async () => {
@@ -191,3 +217,17 @@ describe('stage of a pack with its index', () => {
     expect(await lab.switchTo(two)).toMatchObject({ state: 'switched', head: two });
   });
 });
+
+const packs = async (): Promise<string[]> =>
+  (await readdir(file('.git/objects/pack'))).filter((name) => name.endsWith('.pack')).toSorted();
+
+/** Puts blobs into the clone, each in a pack of its own. */
+async function packBlobs(count: number): Promise<string[]> {
+  const program = `cd "$1" && for i in $(seq "$2"); do
+    blob=$(echo "$i" | git hash-object -w --stdin) && echo "$blob" | git pack-objects -q .git/objects/pack/pack >/dev/null &&
+      rm -rf .git/objects/[0-9a-f][0-9a-f] && echo "$blob"
+  done`;
+  const run = promisify(execFile);
+  const { stdout } = await run('sh', ['-ec', program, 'sh', lab.path, `${count}`]);
+  return stdout.trim().split('\n');
+}
