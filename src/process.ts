@@ -25,7 +25,7 @@ const FORCE_AFTER_MS = 45_000;
  * How much the heap may grow before it is cleared again, in percent of what lives in it. V8 by itself goes by the memory of
  * the machine and lets it grow to several times that, which with a thousand servers is 200 MB for nothing.
  */
-const HEAP_GROWING_PERCENT = 40;
+const HEAP_GROWING_PERCENT = 60;
 
 /**
  * Runs a Muster process until it is told to stop (SIGINT or SIGTERM; a second one ends it at once).
