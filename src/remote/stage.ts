@@ -87,13 +87,14 @@ if [ "$form" = indexed ]; then
     answer ',"state":"need_thin"'
 fi
 
-# Each deployment brings a pack, and every git looks into each. With a git before 2.32 all of them become one, without
-# another search for what objects have in common. Nothing is let go; where it does not work, the packs stay as they are.
+# Each deployment brings a pack, and every git looks into each. They are put together without another search for what
+# objects have in common, which would take many seconds; with a git before 2.32 all of them become one. Nothing is let go;
+# where it does not work, the packs stay as they are.
 fold_packs() {
   set -- "$GIT_DIR"/objects/pack/*.pack
   [ $# -ge ${MAX_PACKS} ] || return 0
   git_works_here || rm -f "$GIT_DIR"/objects/pack/.tmp-*
-  git repack -q -n -d --geometric=2 || git -c pack.window=0 repack -q -n -a -d -k
+  git -c pack.window=0 repack -q -n -d --geometric=2 || git -c pack.window=0 repack -q -n -a -d -k
 }
 fold_packs >/dev/null 2>&1
 
