@@ -2,7 +2,7 @@ import { getOrAdd } from '../domain/get-or-add.ts';
 import type { CommitTrees } from './commit-trees.ts';
 import { EMPTY_TREE } from './git.ts';
 import type { PackForm } from './packs.ts';
-import type { TreeDiff } from './trees.ts';
+import { bytesBrought, type TreeDiff } from './trees.ts';
 
 /** Who is to have which commit. */
 export interface PackFormRequest {
@@ -41,9 +41,8 @@ export function makePackFormChooser(of: {
     const from = await of.trees.of(applicationId, have);
     if (from === EMPTY_TREE) return whole;
     if (!isNear) return 'thin';
-    const { added, modified } = await of.diffTrees({ applicationId, from, to: want });
-    const bytes = [...added, ...modified].reduce((sum, file) => sum + file.bytes, 0);
-    return bytes <= MAX_QUICK_BYTES ? 'quick' : 'thin';
+    const diff = await of.diffTrees({ applicationId, from, to: want });
+    return bytesBrought(diff) <= MAX_QUICK_BYTES ? 'quick' : 'thin';
   }
 
   return async (o) => {

@@ -25,6 +25,11 @@ export interface TreeDiff {
   readonly deleted: readonly FileChange[];
 }
 
+/** The bytes of all files that are new or otherwise. */
+export function bytesBrought({ added, modified }: TreeDiff): number {
+  return [...added, ...modified].reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
 const NUL = 0;
 const LINE_FEED = 0x0a;
 

@@ -36,8 +36,8 @@ export type StageAnswer = z.infer<typeof stageAnswerSchema>;
  * Take the pack on standard input into the clone and set the remote-tracking branch. Nothing changes in the work
  * tree. The pack is received in a quarantine, as by git-receive-pack, so that a broken transfer or a full disk leaves
  * nothing behind. What comes without an index is checked by the git that makes one; what comes with it is as Muster's
- * own git has made it, and is taken if all of it has arrived. Of many packs in the clone few are made. May be repeated. Fails with `clone_missing`, or
- * `command_failed` for a broken pack.
+ * own git has made it, and is taken if all of it has arrived. Of many packs in the clone few are made. May be repeated.
+ * Fails with `clone_missing`, or `command_failed` for a broken pack.
  */
 export function stageScript(options: StageOptions): RemoteScript {
   return defineScript({

@@ -1,3 +1,4 @@
+import { bytesBrought } from '../../depot/trees.ts';
 import { compareCodeUnits } from '../../domain/code-unit-order.ts';
 import { AppError, type ErrorBody, toErrorBody } from '../../domain/errors.ts';
 import { getOrAdd } from '../../domain/get-or-add.ts';
@@ -186,8 +187,8 @@ function sizeOfChanges(
     return getOrAdd(known, `${from} ${found.tree}`, async () => {
       try {
         const { applicationId } = gitdeploy;
-        const { added, modified } = await depot.diffTrees({ applicationId, from, to: found.tree });
-        return [...added, ...modified].reduce((sum, { bytes }) => sum + bytes, 0) * COPIES;
+        const diff = await depot.diffTrees({ applicationId, from, to: found.tree });
+        return bytesBrought(diff) * COPIES;
       } catch (error) {
         // A commit that the depot has lost, as when a backup was restored: then all of it may have to be sent.
         if (!(error instanceof AppError)) throw error;
