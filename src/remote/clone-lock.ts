@@ -5,7 +5,8 @@ import { GIT_PRELUDE } from './git-prelude.ts';
  *
  * The lock is `.git/muster.lock`, a folder, with `owner` in it: fence, process, that process's start time, holder.
  * It is taken over when the process and all that it started have ended, whatever the fences: while they live, two
- * would work in one clone. The fence is the highest number that was ever let in; an older one is refused for good.
+ * would work in one clone. Who only waits for a go (`AWAIT_GO`) is sent away by
+ * a later fence. The fence is the highest number that was ever let in; an older one is refused for good.
  */
 export const CLONE_LOCK_PRELUDE = String.raw`${GIT_PRELUDE}
 locked=false
@@ -34,9 +35,16 @@ take_lock() {
       IFS=' ' read -r owner_fence owner_pid owner_start owner_name <<OWNER
 $owner
 OWNER
-      ! lives "$owner_pid" "$owner_start" ||
+      if lives "$owner_pid" "$owner_start"; then
+        read_line "$lock/waiting"
+        if [ -n "$line" ] && [ "$1" -gt "$owner_fence" ] && [ "$tries" -lt 5 ]; then
+          signal_group TERM "$owner_pid"
+          sleep 1
+          continue
+        fi
         fail path_busy "Another deployment works at $GIT_WORK_TREE ($owner_name); try again when it has ended." \
           "{\"holder\":$(json_text "$owner_name"),\"fence\":$owner_fence,\"pid\":$owner_pid}" true
+      fi
     fi
     # Moved first, then judged again: of two that take over at once, one must not remove the other's new lock.
     aside=$lock.stale.$$

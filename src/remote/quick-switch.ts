@@ -109,11 +109,12 @@ quick_switch() {
   if [ "$state" = unchanged ]; then
     mv -f "$work/muster-fence" "$GIT_DIR/muster-fence" || return 0
   else
+    await_go
     # From here on files change. The note says how to end it or to undo it, whoever comes next.
     mv -f "$work/muster-fence" "$work/muster-switched" "$work/muster-switch" "$GIT_DIR/" ||
       fail command_failed "$note cannot be written; check the disk." '{}' true
     if ! git read-tree -m -u "$from" "$target" >"$work/words" 2>&1; then
-      undo "$(cat "$work/words")"
+      refuses_to_begin || undo "$(cat "$work/words")"
       return 0
     fi
     git update-ref -m 'muster: deploy' --stdin >"$work/words" 2>&1 <<REFS || {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
+import { AWAIT_GO } from './await-go.ts';
 import { CLONE_LOCK_PRELUDE } from './clone-lock.ts';
 import { gitPathSchema } from './git-path.ts';
 import {
@@ -32,6 +33,11 @@ export interface SwitchOptions {
    * take it back. Default nobody; then a second one is `unchanged`.
    */
   readonly step?: string;
+  /**
+   * Whether it waits before the first change, once all else is done, as `AWAIT_GO` tells. What changes nothing is answered
+   * without. Default false.
+   */
+  readonly together?: boolean;
   /** What the target changes, if that is known: saves the server from finding it out. */
   readonly changes?: KnownChanges;
 }
@@ -114,6 +120,7 @@ export function switchScript(options: SwitchOptions): RemoteScript {
       `${options.fence}`,
       checkLine('holder', options.holder),
       checkLine('step', options.step ?? '-'),
+      `${options.together ?? false}`,
       ...changesOperands(options.changes),
       ...checkGitignore(options.gitignore),
     ],
@@ -129,11 +136,11 @@ function changesOperands(changes: KnownChanges | undefined): string[] {
   return [checkCommit(changes.parent), `${changes.changedFiles}`, added];
 }
 
-const TEXT = String.raw`${CLONE_LOCK_PRELUDE}
+const TEXT = String.raw`${CLONE_LOCK_PRELUDE}${AWAIT_GO}
 path=$1 branch=$2 installation=$3 target=$4 favor=$5 ignore_whitespace=$6 fence=$7 holder=$8 step=$9
 shift 9
-known_parent=$1 known_changes=$2 known_added=$3
-shift 3
+together=$1 known_parent=$2 known_changes=$3 known_added=$4
+shift 4
 enter_clone "$path" "$installation"
 take_lock "$fence" "$holder"
 check_fence "$fence"
@@ -147,6 +154,16 @@ undo() {
   recover >/dev/null 2>&1 ||
     fail clone_damaged "The deployment failed and $path could not be put back yet; the next one tries again. $1"
 }
+
+# names_refused: the names that git's refusals in work/words give, in both of their forms.
+names_refused() {
+  sed -n -e "s/^error: Untracked working tree file '\(.*\)' would be .*/\1/p" \
+    -e "s/^error: Updating '\(.*\)' would lose .*/\1/p" -e "s/^error: Entry '\(.*\)' .*/\1/p" \
+    -e 's/^	\(.*\)/\1/p' "$work/words"
+}
+
+# refuses_to_begin: whether git has, as something was changed here in this very moment: then it has touched nothing.
+refuses_to_begin() { [ -n "$(names_refused)" ] && rm -f "$note"; }
 ${QUICK_SWITCH}
 quick_switch "$@"
 pass_fence "$fence"
@@ -214,13 +231,6 @@ refuse() {
   files=$(json_lines 200 <"$work/files")
   fail merge_failed "The changes on this server cannot be merged with the build; resolve them at $path or remove them there. git says: $(cat "$work/words")" \
     "{\"files\":$files}"
-}
-
-# names_refused: the names that git's refusals in work/words give, in both of their forms.
-names_refused() {
-  sed -n -e "s/^error: Untracked working tree file '\(.*\)' would be .*/\1/p" \
-    -e "s/^error: Updating '\(.*\)' would lose .*/\1/p" -e "s/^error: Entry '\(.*\)' .*/\1/p" \
-    -e 's/^	\(.*\)/\1/p' "$work/words"
 }
 
 # What this very step has brought before whoever asked for it could hear of it. The note is written before the branch
@@ -312,6 +322,7 @@ if [ "$local" != "$result" ] && ! on_index "$next" read-tree -n -m -u "$local" "
   refuse
 fi
 
+await_go
 if [ "$step" != - ] && [ "$from" != "$result" ]; then
   echo "$step $from $result $local" >"$work/told" && mv -f "$work/told" "$told" ||
     fail command_failed "$told cannot be written; check the disk." '{}' true
@@ -322,6 +333,8 @@ echo "$local $result $branch $tip" >"$work/note" && mv -f "$work/note" "$note" |
   fail command_failed "$note cannot be written; check the disk." '{}' true
 if [ "$local" != "$result" ] && ! on_index "$next" read-tree -m -u "$local" "$result" >"$work/words" 2>&1; then
   words=$(cat "$work/words")
+  ! refuses_to_begin ||
+    fail command_failed "At $path files were changed in the moment of the switch; nothing was done: $words" '{}' true
   undo "$words"
   fail command_failed "The files at $path could not be written and were put back: $words" '{}' true
 fi

@@ -9,9 +9,11 @@ import {
 import type { JobDependencies } from '../dependencies.ts';
 import { eachLimited } from '../each-limited.ts';
 import type { JobContext } from '../handler.ts';
+import type { Seat } from './barrier.ts';
 import { loadSteps, type PhaseHead, type StepWork } from './deployment-work.ts';
 import { openLanes } from './lanes.ts';
 import { cleanUpAfter, runStep, type StepRun } from './run-step.ts';
+import { takeSeats } from './seats.ts';
 
 /** A batch that is under way, of which a worker does its share. */
 export interface Share {
@@ -58,8 +60,9 @@ export async function runShare(
   let isWithheld = false;
   const begin = (items: readonly StepWork[]): void => {
     steps += items.length;
+    const seats = takeSeats(items);
     for (const ofServer of byServer(items)) {
-      lanes.add(() => runTogether(dependencies, context, share, ofServer));
+      lanes.add(() => runServer(dependencies, context, { ...share, seats }, ofServer));
     }
   };
   try {
@@ -141,14 +144,18 @@ export function cleanUp(
 }
 
 /** Each step comes to its end, whatever happens to another one: nothing may go on unseen. */
-async function runTogether(
+async function runServer(
   dependencies: JobDependencies,
   context: JobContext,
-  share: Share,
+  share: Share & { readonly seats: ReadonlyMap<string, Seat> },
   items: readonly StepWork[],
 ): Promise<void> {
   const ends = await Promise.allSettled(
-    items.map((item) => runStep(dependencies, context, item, stepRun(share, item))),
+    items.map(async (item) => {
+      const seat = share.seats.get(item.step.id);
+      const run = { ...stepRun(share, item), ...(seat !== undefined && { seat }) };
+      await runStep(dependencies, context, item, run).finally(() => seat?.leave());
+    }),
   );
   share.onDone?.(items);
   for (const end of ends) if (end.status === 'rejected') throw end.reason;

@@ -14,6 +14,7 @@ import { connectServer } from '../connect-server.ts';
 import type { JobDependencies } from '../dependencies.ts';
 import type { JobContext } from '../handler.ts';
 import { pause } from '../pause.ts';
+import type { Seat } from './barrier.ts';
 import type { PhaseHead, StepWork } from './deployment-work.ts';
 import { endRuns, runActions } from './run-actions.ts';
 import { runChecks } from './run-checks.ts';
@@ -41,6 +42,8 @@ export interface StepRun {
   readonly signal: AbortSignal;
   /** Aborted when the server may no longer be touched: the lease or the job is another's. */
   readonly lost: AbortSignal;
+  /** Of a step that switches together with others. */
+  readonly seat?: Seat;
 }
 
 /** Notes what a failure says of the clone; the observer looks closer later. */
@@ -154,6 +157,7 @@ async function tryStep(step: TrackedStep): Promise<Ending> {
       await deployOnce(step, { staged: step.staged && number === 1 });
       return { status: 'succeeded', commit: step.commit };
     } catch (error) {
+      step.seat?.leave();
       step.lost.throwIfAborted();
       // Who has got further has reached the server.
       if (track.progress !== progress) tries = 1;
@@ -221,7 +225,7 @@ async function deployOnce(step: TrackedStep, { staged }: { staged: boolean }): P
   await runActions('prepull', actions.prepull, actionsRun);
   if (track.progress.stage === 'prepull') {
     signal.throwIfAborted();
-    const answer = await switchClone(clone);
+    const answer = await switchClone(clone, step.seat);
     await context.change(
       noteDeployed({
         installationId: item.installation.id,

@@ -1,8 +1,10 @@
+import { Readable } from 'node:stream';
 import type { Config } from '../../config.ts';
 import type { Depot } from '../../depot/depot.ts';
 import { counted } from '../../domain/counted.ts';
 import { AppError } from '../../domain/errors.ts';
 import type { SwitchedClone } from '../../domain/step-progress.ts';
+import { GO, READY } from '../../remote/await-go.ts';
 import { releasesHome } from '../../remote/releases/layout.ts';
 import { pruneReleasesAnswerSchema, pruneReleasesScript } from '../../remote/releases/prune.ts';
 import { revertReleaseScript } from '../../remote/releases/revert.ts';
@@ -17,7 +19,8 @@ import {
 import type { GitdeployRow } from '../../store/gitdeploys.ts';
 import { type Fences, fenceOf } from '../../store/leases.ts';
 import type { Connection } from '../../transport/connection.ts';
-import { runOperation } from '../../transport/run-operation.ts';
+import { type OperationOptions, runOperation } from '../../transport/run-operation.ts';
+import type { Seat } from './barrier.ts';
 import { keyOf, type StepWork } from './deployment-work.ts';
 import type { RunsOfClone } from './run-actions.ts';
 import type { StepLog } from './step-log.ts';
@@ -87,10 +90,12 @@ function cloneOf({ connection, item, fences, deploymentId }: CloneRun): {
 /**
  * Brings a clone to the commit, local changes kept; of an atomic switch, they stay in the release before. Asked again
  * by whoever takes the step up, it answers what the first switch was, as only so it can be taken back.
+ * @param seat waits, before the first file changes, for others that are to switch with it
  */
-export async function switchClone(clone: CloneRun): Promise<SwitchAnswer> {
+export async function switchClone(clone: CloneRun, seat?: Seat): Promise<SwitchAnswer> {
   const { options, switchMode } = clone.item.gitdeploy;
-  const to = { ...cloneOf(clone), target: clone.commit, step: clone.track.runs };
+  const together = seat !== undefined;
+  const to = { ...cloneOf(clone), target: clone.commit, step: clone.track.runs, together };
   const script =
     switchMode === 'atomic'
       ? switchReleaseScript(to)
@@ -104,7 +109,26 @@ export async function switchClone(clone: CloneRun): Promise<SwitchAnswer> {
   return await runOperation(clone.connection, script, switchAnswerSchema, {
     timeoutMs: clone.config.stepTimeoutMs,
     signal: clone.lost,
+    ...(together && atTheSameTime(seat)),
   });
+}
+
+/** Says go to a script that waits for it, once all are ready. */
+function atTheSameTime(seat: Seat): Pick<OperationOptions, 'stdin' | 'onOutput'> {
+  let said = '';
+  return {
+    onOutput: ({ stream, text }) => {
+      if (stream !== 'stdout') return;
+      said += text;
+      if (said.includes(`${READY}\n`)) seat.arrive();
+    },
+    stdin: () => Readable.from(goOnceOpened(seat)),
+  };
+}
+
+async function* goOnceOpened({ opened }: Seat): AsyncIterable<string> {
+  await opened;
+  yield `${GO}\n`;
 }
 
 /** What the commit brings to a clone that is where Muster left it, if this process knows that anyway. */

@@ -1,3 +1,4 @@
+import { AWAIT_GO } from '../await-go.ts';
 import { CLONE_LOCK_PRELUDE } from '../clone-lock.ts';
 import { checkBranch, checkCommit, checkLine } from '../operands.ts';
 import { defineScript, type RemoteScript } from '../script.ts';
@@ -8,7 +9,7 @@ import { RELEASES_PRELUDE } from './prelude.ts';
 /** Which release is to be shown: that of a commit that `prepareReleaseScript` has made ready. */
 export type SwitchReleaseOptions = Pick<
   SwitchOptions,
-  'path' | 'branch' | 'installationId' | 'target' | 'fence' | 'holder' | 'step'
+  'path' | 'branch' | 'installationId' | 'target' | 'fence' | 'holder' | 'step' | 'together'
 >;
 
 /**
@@ -31,12 +32,15 @@ export function switchReleaseScript(options: SwitchReleaseOptions): RemoteScript
       checkFence(options.fence),
       checkLine('holder', options.holder),
       checkLine('step', options.step ?? '-'),
+      `${options.together ?? false}`,
     ],
   });
 }
 
-const TEXT = String.raw`${CLONE_LOCK_PRELUDE}${RELEASES_PRELUDE}
+const TEXT = String.raw`${CLONE_LOCK_PRELUDE}${AWAIT_GO}${RELEASES_PRELUDE}
 path=$1 home=$2 folder=$3 branch=$4 installation=$5 target=$6 fence=$7 holder=$8 step=$9
+shift 9
+together=$1
 enter_releases "$installation"
 take_lock "$fence" "$holder"
 pass_fence "$fence"
@@ -78,6 +82,7 @@ if [ "$current" = "$release" ] && [ "$last" = "$release" ] && [ "$deployed" = "$
 else
   noted=$previous
   [ -n "$noted" ] || noted=-
+  await_go
   echo "$step $release $noted $from" >"$work/told" && mv -f "$work/told" "$told" ||
     fail command_failed "$told cannot be written; check the disk." '{}' true
   [ "$current" = "$release" ] || show "$release" ||

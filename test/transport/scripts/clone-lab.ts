@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { AppError } from '../../../src/domain/errors.ts';
+import { GO } from '../../../src/remote/await-go.ts';
 import {
   type DeinitializeAnswer,
   deinitializeAnswerSchema,
@@ -221,7 +222,7 @@ export function labOn(
         connection,
         switchScript({ ...switchDefaults(path, target, fence), ...options }),
         switchAnswerSchema,
-        { timeoutMs: TIMEOUT_MS },
+        { timeoutMs: TIMEOUT_MS, stdin: () => Readable.from([`${GO}\n`]) },
       );
     },
     deploy: async (target, have, options = {}) => {

@@ -39,7 +39,10 @@ describe.each((await availableShells()).map((argv) => ({ shell: argv.join(' '), 
         { a: '2\n', b: '1\n', gone: '1\n', 'x.log': 'build\n', ...HOSTILE },
         one,
       );
-      expect(await lab.deploy(two, one)).toMatchObject({ state: 'switched', changedFiles: 2 });
+      expect(await lab.deploy(two, one, { together: true })).toMatchObject({
+        state: 'switched',
+        changedFiles: 2,
+      });
 
       await writeFile(file('b'), 'by hand\n');
       await writeFile(file('new\nfile'), 'mine\n');
@@ -54,7 +57,7 @@ describe.each((await availableShells()).map((argv) => ({ shell: argv.join(' '), 
         expect([error.code, error.retryable]).toEqual(['command_failed', true]);
       }
       expect(await lab.stageIndexed(three, two)).toEqual({ ok: true, state: 'staged' });
-      expect(await lab.switchTo(three)).toMatchObject({ state: 'merged' });
+      expect(await lab.switchTo(three, { together: true })).toMatchObject({ state: 'merged' });
       expect([
         await readFile(file('b'), 'utf8'),
         await readFile(file('new\nfile'), 'utf8'),
@@ -95,7 +98,7 @@ describe.each((await availableShells()).map((argv) => ({ shell: argv.join(' '), 
 
       const [state] = parseStates({
         say: {
-          cmd: [{ name: 'printf "%s" "$GREETING"; exit 3' }, { env: { GREETING: "it's" } }, 'run'],
+          cmd: [{ name: 'echo "$GREETING"; exit 3' }, { env: { GREETING: "it's" } }, 'run'],
         },
       });
       if (state === undefined) throw new Error('no state');
@@ -117,7 +120,7 @@ describe.each((await availableShells()).map((argv) => ({ shell: argv.join(' '), 
           },
         ),
       ).toEqual({ ok: true, state: 'failed', exitCode: 3, timedOut: false });
-      expect(said).toBe("it's");
+      expect(said).toBe("it's\n");
 
       expect((await lab.deinitialize()).left.toSorted()).toEqual(['b', 'gone', 'new\nfile']);
     });

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { GO } from '../../../src/remote/await-go.ts';
 import { initializeScript } from '../../../src/remote/initialize.ts';
 import { stageScript } from '../../../src/remote/stage.ts';
 import { switchScript } from '../../../src/remote/switch.ts';
@@ -28,6 +29,7 @@ afterEach(async () => {
 /** Both of the even and of the odd calls, which are met in one way each, every second one. */
 const TOLD_OF_FOUR: readonly number[] = [0, 1];
 
+const TOLD_TO_GO = Buffer.from(`${GO}\n`);
 const killing = (): string => join(lab.root, '..', 'killing-git');
 
 describe('a script that is killed at any git command', () => {
@@ -51,8 +53,8 @@ describe('a script that is killed at any git command', () => {
       await lab.stage(next, have);
       const from = gitLine(lab.path, 'rev-parse', 'HEAD');
       const step = `step-${at}`;
-      const script = switchScript({ ...switchDefaults(lab.path, next, at), step });
-      wasKilled = await runAndKill(killing(), script, { at, when });
+      const script = switchScript({ ...switchDefaults(lab.path, next, at), step, together: true });
+      wasKilled = await runAndKill(killing(), script, { at, when }, TOLD_TO_GO);
       const done = await lab.switchTo(next, { fence: at, step });
       // Whoever asks again hears what was done, also if nobody was told the first time.
       expect({ at, ...done }).toMatchObject({
@@ -91,9 +93,10 @@ describe('a script that is killed at any git command', () => {
       const changes = { parent: have, changedFiles: 3, added: [`d/new-${at}`] };
       const isTold = TOLD_OF_FOUR.includes(at % 4);
       const known = isTold ? { changes } : {};
-      const script = switchScript({ ...switchDefaults(lab.path, next, at), step, ...known });
-      const programs = ['git', 'mv', 'rm', 'mkdir'];
-      const wasKilled = await runAndKill(killing(), script, { at, when, programs });
+      const defaults = switchDefaults(lab.path, next, at);
+      const script = switchScript({ ...defaults, step, together: true, ...known });
+      const kill = { at, when, programs: ['git', 'mv', 'rm', 'mkdir'] } as const;
+      const wasKilled = await runAndKill(killing(), script, kill, TOLD_TO_GO);
       // One that is told needs fewer calls.
       isOver = !wasKilled && !isTold;
       const done = await lab.switchTo(next, { fence: at, step, ...known });
