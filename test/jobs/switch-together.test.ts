@@ -1,6 +1,7 @@
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type ControlLab, startControlLab } from './control-lab.ts';
 
@@ -13,6 +14,13 @@ afterAll(() => lab.close());
 const TOGETHER = ['s0', 's1', 's2'];
 const gitFile = (server: string, name: string): string =>
   join(lab.api.dataDirectory, 'servers', server, 'srv/web/.git', name);
+/** Whoever reads the fence of a clone on this server waits until `letGo` writes one. */
+async function holdUp(server: string): Promise<void> {
+  const fence = gitFile(server, 'muster-fence');
+  await rm(fence);
+  await promisify(execFile)('mkfifo', [fence]);
+}
+const letGo = (server: string): Promise<void> => writeFile(gitFile(server, 'muster-fence'), '0\n');
 const isWaiting = async (server: string): Promise<boolean> =>
   (await readFile(gitFile(server, 'muster.lock/waiting'), 'utf8').catch(() => '')) !== '';
 const versions = () => Promise.all(TOGETHER.map((server) => lab.versionOn(server)));
@@ -23,9 +31,7 @@ it('servers of a batch switch together: who is ready waits a moment for who is n
     body: { actions: { prepull: {}, postpull: {} } },
   });
   expect(changed.status).toBe(200);
-  // Whoever reads its fence on this server waits until somebody writes one.
-  await rm(gitFile('s1', 'muster-fence'));
-  expect(spawnSync('mkfifo', [gitFile('s1', 'muster-fence')]).status).toBe(0);
+  await holdUp('s1');
 
   const id = await lab.deploy('b2', '', { servers: TOGETHER, gitdeploys: ['Web'] });
   await expect
@@ -33,7 +39,7 @@ it('servers of a batch switch together: who is ready waits a moment for who is n
     .toBe(true);
   expect(await versions()).toEqual(['b1', 'b1', 'b1']);
   const heldUntil = Date.now();
-  await writeFile(gitFile('s1', 'muster-fence'), '0\n');
+  await letGo('s1');
   await lab.until(id, 'succeeded');
 
   expect(await versions()).toEqual(['b2', 'b2', 'b2']);
@@ -45,11 +51,10 @@ it('servers of a batch switch together: who is ready waits a moment for who is n
 });
 
 it('but not for a server that takes long', async () => {
-  await rm(gitFile('s1', 'muster-fence'));
-  expect(spawnSync('mkfifo', [gitFile('s1', 'muster-fence')]).status).toBe(0);
+  await holdUp('s1');
   const id = await lab.deploy('b3', '', { servers: TOGETHER, gitdeploys: ['Web'] });
   await expect.poll(versions).toEqual(['b3', 'b2', 'b3']);
-  await writeFile(gitFile('s1', 'muster-fence'), '0\n');
+  await letGo('s1');
   await lab.until(id, 'succeeded');
   expect(await versions()).toEqual(['b3', 'b3', 'b3']);
 });
