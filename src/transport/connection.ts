@@ -26,7 +26,10 @@ export interface ServerTarget {
 
 /** How one script is run. */
 export interface RunOptions {
-  /** Called once, when the script has been started. Read with back-pressure; destroyed if the script ends first. */
+  /**
+   * Called when the script has been started, and again if the server then turns out to need it sent once more. Read with back-pressure; destroyed if the script
+   * ends first.
+   */
   readonly stdin?: () => Readable;
   readonly signal?: AbortSignal;
   readonly timeoutMs: number;

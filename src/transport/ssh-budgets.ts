@@ -18,6 +18,8 @@ export interface SshBudgets {
   readonly idleMs: number;
   /** Connections that may be kept without a channel, in all; beyond that the one idle longest is closed. */
   readonly maxIdle: number;
+  /** See `Connection.isNear`; whoever is not is asked to keep the texts of scripts (`kept-texts.ts`). */
+  readonly nearMs: number;
   /** A silent connection is asked for a sign of life this often; three unanswered ones end it. */
   readonly keepaliveMs: number;
 }
@@ -33,6 +35,8 @@ export const DEFAULT_SSH_BUDGETS: SshBudgets = {
   retryPauseMs: 200,
   idleMs: 180_000,
   maxIdle: 1024,
+  // It holds two round trips, for the channel and the command, and the start of a shell.
+  nearMs: 20,
   keepaliveMs: 15_000,
 };
 

@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { AppError } from '../domain/errors.ts';
+import { getOrAdd } from '../domain/get-or-add.ts';
 import { makePlaces, type Places, unlessAborted } from './bounded.ts';
 import type { Connection, TransportStatistics } from './connection.ts';
+import { type KeptTexts, makeKeptTexts } from './kept-texts.ts';
 import { makeSshConnection, type PooledConnection } from './ssh.ts';
 import type { SshBudgets } from './ssh-budgets.ts';
 import { type Login, logIn, type SshTarget } from './ssh-login.ts';
@@ -17,6 +19,8 @@ export class SshPool {
   readonly #budgets: SshBudgets;
   readonly #entries = new Map<string, Entry>();
   readonly #logins = new Map<string, Places>();
+  /** Connections end; what a server keeps stays. */
+  readonly #keptTexts = new Map<string, KeptTexts>();
   readonly #closing = new AbortController();
   readonly #open = new Set<PooledConnection>();
   /** What may be closed, the one that is idle longest first. */
@@ -142,6 +146,7 @@ export class SshPool {
     const connection = makeSshConnection(target, login, {
       budgets: this.#budgets,
       events: { onUse: touch, onClose },
+      keptTexts: getOrAdd(this.#keptTexts, keyOf(target), makeKeptTexts),
     });
     this.#open.add(connection);
     touch();

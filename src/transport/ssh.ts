@@ -5,10 +5,11 @@ import type { RemoteScript } from '../remote/script.ts';
 import { makePlaces, unlessAborted } from './bounded.ts';
 import type { Connection, RunOptions, RunResult } from './connection.ts';
 import type { Destination } from './dial.ts';
+import type { KeptTexts } from './kept-texts.ts';
 import { checkAbsolute } from './local.ts';
-import { killCommand, sshCommand } from './quote.ts';
+import { killCommand, sshCommand, UNKNOWN_NAME } from './quote.ts';
 import type { SshBudgets } from './ssh-budgets.ts';
-import { followChannel, killGroup, openChannel } from './ssh-channel.ts';
+import { type FollowedRun, followChannel, killGroup, openChannel } from './ssh-channel.ts';
 import type { Login, SshTarget } from './ssh-login.ts';
 
 /** A connection of the pool: what its users see, and what the pool asks of it. */
@@ -26,24 +27,26 @@ export interface ConnectionEvents {
   readonly onClose: () => void;
 }
 
-/** See `Connection.isNear`. It holds two round trips, for the channel and the command, and the start of a shell. */
-const NEAR_MS = 20;
-
 /** Make a logged-in client a connection that runs scripts, each on one channel. */
 export function makeSshConnection(
   target: SshTarget,
   login: Login,
-  options: { readonly budgets: SshBudgets; readonly events: ConnectionEvents },
+  options: {
+    readonly budgets: SshBudgets;
+    readonly events: ConnectionEvents;
+    readonly keptTexts: KeptTexts;
+  },
 ): PooledConnection {
   const { client, hostKey } = login;
-  const { budgets, events } = options;
+  const { budgets, events, keptTexts } = options;
   const channels = makePlaces(budgets.channelsPerConnection);
   const lost = new AbortController();
   // Every running script listens; their number is bounded by the channels.
   setMaxListeners(0, lost.signal);
   const forwarded = new Set<Duplex>();
   let isOpen = true;
-  let isNear = false;
+  /** Null until a script has begun. */
+  let isNear: boolean | null = null;
   let lastError: Error | undefined;
   client.on('error', (error) => {
     lastError = error;
@@ -59,9 +62,44 @@ export function makeSshConnection(
   client.once('end', lose);
   client.once('close', lose);
 
+  const follow = async (
+    script: RemoteScript,
+    runOptions: RunOptions,
+    { signal, text }: { signal: AbortSignal; text?: 'keep' | 'name' | undefined },
+  ): Promise<FollowedRun> => {
+    const { asRoot = false } = runOptions;
+    const command = sshCommand(script, { asRoot, text });
+    const askedAt = performance.now();
+    const channel = await openChannel(client, command, { budgets, signal });
+    const kill = (pid: string, name: 'TERM' | 'KILL'): void =>
+      killGroup(client, killCommand(pid, name, asRoot));
+    const onBegin = (): void => {
+      isNear = isNear === true || performance.now() - askedAt <= budgets.nearMs;
+    };
+    return followChannel(channel, script, { ...runOptions, lost: lost.signal, kill, onBegin });
+  };
+
+  /** Sends a script by its name if the server is far and keeps it, else with its text. */
+  const send = async (
+    script: RemoteScript,
+    runOptions: RunOptions,
+    signal: AbortSignal,
+  ): Promise<FollowedRun> => {
+    const isFar = isNear === false && runOptions.asRoot !== true;
+    const text = isFar ? keptTexts.formFor(script) : undefined;
+    if (text === 'name') {
+      const result = await follow(script, runOptions, { signal, text });
+      const isKnown = result.exitCode !== UNKNOWN_NAME;
+      keptTexts.called(script, isKnown);
+      return isKnown ? result : send(script, runOptions, signal);
+    }
+    const result = await follow(script, runOptions, { signal, text });
+    if (text === 'keep') keptTexts.add(script);
+    return result;
+  };
+
   const run = async (script: RemoteScript, runOptions: RunOptions): Promise<RunResult> => {
     const asRoot = runOptions.asRoot === true && target.connection.become === true;
-    const command = sshCommand(script, { asRoot });
     const signal =
       runOptions.signal === undefined
         ? lost.signal
@@ -71,15 +109,7 @@ export function makeSshConnection(
     try {
       const giveBack = await taking;
       try {
-        const askedAt = performance.now();
-        const channel = await openChannel(client, command, { budgets, signal });
-        const kill = (pid: string, name: 'TERM' | 'KILL'): void =>
-          killGroup(client, killCommand(pid, name, asRoot));
-        const onBegin = (): void => {
-          if (performance.now() - askedAt <= NEAR_MS) isNear = true;
-        };
-        const options = { ...runOptions, lost: lost.signal, kill, onBegin };
-        const { hasBegun, ...result } = await followChannel(channel, script, options);
+        const { hasBegun, ...result } = await send(script, { ...runOptions, asRoot }, signal);
         if (asRoot && !hasBegun) throw becomeRefused(target, result);
         return result;
       } finally {
@@ -121,7 +151,7 @@ export function makeSshConnection(
   return {
     isLocal: false,
     get isNear() {
-      return isNear;
+      return isNear === true;
     },
     hostKey,
     pathOn: checkAbsolute,
