@@ -76,13 +76,11 @@ count_changes() {
 }
 
 # is_untouched: whether nothing was changed here, and nothing is in the way of the target. Files that were written in the
-# very second in which the index was are read again each time, until an index is written: status does that.
+# very second in which the index was may have changed since, and are read again each time, until an index is written. status
+# writes it; diff-index, which does not, would leave that to whoever writes the files, after reading them for itself.
 is_untouched() {
-  if [ "$state" = unchanged ]; then
-    words=$(git status --porcelain --no-renames --untracked-files=no 2>/dev/null) && [ -z "$words" ]
-  else
-    count_changes && git diff-index --quiet "$from" -- 2>/dev/null
-  fi
+  [ "$state" = unchanged ] || count_changes || return 1
+  git status --porcelain --no-renames --untracked-files=no >"$work/status" 2>/dev/null && [ ! -s "$work/status" ]
 }
 
 # quick_switch PATTERNS…: ends the script, or comes back with nothing done.
