@@ -58,3 +58,17 @@ it('but not for a server that takes long', async () => {
   await lab.until(id, 'succeeded');
   expect(await versions()).toEqual(['b3', 'b3', 'b3']);
 });
+
+it('nor where there are more servers than are worked on at once', async () => {
+  await holdUp('s0');
+  const target = { servers: TOGETHER, gitdeploys: ['Web'] };
+  const id = await lab.deploy('b1', '&concurrency=2', target);
+  await expect.poll(versions).toEqual(['b3', 'b1', 'b1']);
+  // They have not waited for the first one, which is let go only now.
+  const [{ started_at: startedAt }] = (await lab.show(id)).batches;
+  const { ctimeMs } = await stat(gitFile('s1', 'muster-switched'));
+  expect(ctimeMs - Date.parse(startedAt)).toBeLessThan(2000);
+  await letGo('s0');
+  await lab.until(id, 'succeeded');
+  expect(await versions()).toEqual(['b1', 'b1', 'b1']);
+});

@@ -58,9 +58,9 @@ export async function runShare(
   let steps = 0;
   let lookMs = FIRST_LOOK_MS;
   let isWithheld = false;
-  const begin = (items: readonly StepWork[]): void => {
+  const begin = (items: readonly StepWork[], together = false): void => {
     steps += items.length;
-    const seats = takeSeats(items);
+    const seats = takeSeats(together ? items : []);
     for (const ofServer of byServer(items)) {
       lanes.add(() => runServer(dependencies, context, { ...share, seats }, ofServer));
     }
@@ -78,7 +78,9 @@ export async function runShare(
       if (taken.length > 0) {
         await share.onTaken?.(taken);
         lookMs = FIRST_LOOK_MS;
-        begin(taken);
+        // Of more than can be worked on at once, some have the new build before others begin in any case.
+        const servers = new Set(taken.map(({ server }) => server.id)).size + claims.openServers;
+        begin(taken, servers <= share.work.options.concurrency);
       }
       const isLeft = claims.openServers > 0 && !share.signal.aborted;
       const areOthersAtIt = claims.othersSteps > 0;
