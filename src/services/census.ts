@@ -12,7 +12,7 @@ import {
 } from '../domain/census.ts';
 import { requireKnown } from '../domain/unknown-names.ts';
 import type { Db } from '../store/database.ts';
-import { listGroups } from '../store/groups.ts';
+import { listGroupGitdeploys } from '../store/groups.ts';
 import {
   listInstallationPairs,
   readCensus,
@@ -43,22 +43,19 @@ export async function getCensus(
 ): Promise<string> {
   const { db } = context.database;
   const { id: applicationId } = await requireApplication(db, applicationName);
-  const found = await context.database.snapshot(async (tx) => {
-    const groups = await listGroups(tx, applicationId, {});
-    const options = {
-      groups: groups.map(({ name, levels }) => ({ name, gitdeploys: levels.flat() })),
-      filter,
-    };
+  const found = await context.database.snapshot(async (snapshot) => {
+    const groups = await listGroupGitdeploys(snapshot, applicationId);
+    const options = { groups, filter };
     const { environment, server } = filter;
     const of = { applicationId, environment, server };
     const json = details
       ? await writeCensus(
           startCensus<CensusDetailsRow, CensusDetailsLeaf>({ ...options, leafOf: toDetailsLeaf }),
-          eachServer(readCensusDetails(tx, of), toDetailsRow),
+          eachServer(readCensusDetails(snapshot, of), toDetailsRow),
         )
       : await writeCensus(
           startCensus<CensusRow, CensusLeaf>({ ...options, leafOf: toLeaf }),
-          eachServer(readCensus(tx, of), (row) => row),
+          eachServer(readCensus(snapshot, of), (row) => row),
         );
     return { json, groups: groups.map(({ name }) => name) };
   });

@@ -2,6 +2,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import { AppError } from '../domain/errors.ts';
 import { Prisma, PrismaClient } from './generated/client.ts';
+import { readSnapshot, type Snapshot } from './snapshot.ts';
 
 /** What store functions run on: the database, or a transaction of it. */
 export type Db = Prisma.TransactionClient;
@@ -18,10 +19,10 @@ export interface Database {
    */
   transaction<T>(work: (tx: Db) => Promise<T>): Promise<T>;
   /**
-   * Runs `read` on what the database holds at one moment, whatever is changed meanwhile. It holds a connection, so it must
-   * not wait for anybody but the database.
+   * Runs `read` on what the database holds at one moment. Past Prisma's client, as it is for what has many rows. It holds
+   * a connection, so it must not wait for anybody but the database.
    */
-  snapshot<T>(read: (tx: Db) => Promise<T>): Promise<T>;
+  snapshot<T>(read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
   /**
    * Runs one statement, which is a transaction by itself. Past Prisma's client, which for a small statement takes more
    * time than PostgreSQL does: for what is done with every request, or often.
@@ -77,27 +78,27 @@ export function openDatabase(options: DatabaseOptions): Database {
       },
     },
   });
-  const transact = async <T>(
-    work: (tx: Db) => Promise<T>,
-    isolation: { isolationLevel?: Prisma.TransactionIsolationLevel } = {},
-  ): Promise<T> => {
-    try {
-      return await db.$transaction((tx) => work(tx as unknown as Db), {
-        // What the pool has not given by then it has refused.
-        maxWait: busyMs + connectMs,
-        timeout: 60_000,
-        ...isolation,
-      });
-    } catch (error) {
-      throw translateError(error);
-    }
-  };
   return {
     // The extension changes no types that the store uses.
     db: db as unknown as Db,
-    transaction: (work) => transact(work),
-    snapshot: (read) =>
-      transact(read, { isolationLevel: Prisma.TransactionIsolationLevel.RepeatableRead }),
+    transaction: async <T>(work: (tx: Db) => Promise<T>) => {
+      try {
+        return await db.$transaction((tx) => work(tx as unknown as Db), {
+          // What the pool has not given by then it has refused.
+          maxWait: busyMs + connectMs,
+          timeout: 60_000,
+        });
+      } catch (error) {
+        throw translateError(error);
+      }
+    },
+    snapshot: async (read) => {
+      try {
+        return await readSnapshot(pool, read);
+      } catch (error) {
+        throw translateError(error);
+      }
+    },
     statement: async <Row extends pg.QueryResultRow>({ text, values }: Prisma.Sql) => {
       try {
         return (await pool.query<Row>(text, values)).rows;

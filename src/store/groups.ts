@@ -1,7 +1,8 @@
 import { AppError } from '../domain/errors.ts';
+import type { GroupGitdeploys } from '../domain/group-members.ts';
 import type { Attributes } from './builds.ts';
-import { type Db, insertUnique } from './database.ts';
-import type { Group, Prisma } from './generated/client.ts';
+import { type Db, insertUnique, type Statements } from './database.ts';
+import { type Group, Prisma } from './generated/client.ts';
 import { toJson } from './json.ts';
 import { byName, type Page } from './paging.ts';
 
@@ -44,6 +45,19 @@ export async function listGroups(db: Db, applicationId: string, page: Page): Pro
   return (await db.group.findMany({ where: { applicationId, ...where }, ...order, include })).map(
     parsed,
   );
+}
+
+/** What is in each group of an application, whatever its level. */
+export function listGroupGitdeploys(
+  database: Statements,
+  applicationId: string,
+): Promise<GroupGitdeploys[]> {
+  return database.statement<GroupGitdeploys>(Prisma.sql`
+    select r.name, array_remove(array_agg(g.name), null) as "gitdeploys"
+      from groups r
+      left join group_gitdeploys m on m.group_id = r.id
+      left join gitdeploys g on g.id = m.gitdeploy_id
+     where r.application_id = ${applicationId}::uuid group by r.id`);
 }
 
 export async function findGroup(

@@ -3,6 +3,7 @@ import type { Db } from './database.ts';
 import { type Drift, type Installation, Prisma } from './generated/client.ts';
 import { IS_BEHIND } from './missed.ts';
 import { type DriftChange, recordServerNotices } from './server-notices.ts';
+import type { Snapshot } from './snapshot.ts';
 
 export type InstallationRow = Installation;
 
@@ -37,16 +38,19 @@ export interface CensusRowsFilter {
 }
 
 /** All pairs of an application for the census, server by server in the order of their names, `CENSUS_PAGE` at a time. */
-export function readCensus(tx: Db, filter: CensusRowsFilter): AsyncGenerator<CensusRow[]> {
-  return readPairs(tx, filter, { columns: Prisma.empty, joins: Prisma.empty });
+export function readCensus(
+  snapshot: Snapshot,
+  filter: CensusRowsFilter,
+): AsyncGenerator<CensusRow[]> {
+  return readPairs(snapshot, filter, { columns: Prisma.empty, joins: Prisma.empty });
 }
 
 /** As `readCensus`, with details. */
 export function readCensusDetails(
-  tx: Db,
+  snapshot: Snapshot,
   filter: CensusRowsFilter,
 ): AsyncGenerator<CensusDetailsRow[]> {
-  return readPairs(tx, filter, {
+  return readPairs(snapshot, filter, {
     columns: Prisma.sql`,
       case when i.deployed_build_id is null and i.deployment_id is null
            then nullif(i.head_commit, ${NO_HEAD}) else i.deployed_commit end as "deployedCommit",
@@ -58,17 +62,15 @@ export function readCensusDetails(
 
 const CENSUS_PAGE = 1000;
 
-/** By a cursor, which is one look at all tables however many pages there are; so it takes a transaction. */
-async function* readPairs<Row extends CensusRow>(
-  tx: Db,
+function readPairs<Row extends CensusRow>(
+  snapshot: Snapshot,
   { applicationId, environment, server }: CensusRowsFilter,
   details: { readonly columns: Prisma.Sql; readonly joins: Prisma.Sql },
 ): AsyncGenerator<Row[]> {
   const ofEnvironment =
     environment === undefined ? Prisma.empty : Prisma.sql`and s.environment = ${environment}`;
   const ofServer = server === undefined ? Prisma.empty : Prisma.sql`and s.name = ${server}`;
-  await tx.$executeRaw`
-    declare census no scroll cursor for
+  const pairs = Prisma.sql`
     select s.name as "server", s.environment, g.name as "gitdeploy",
            cb.name as "committed", db.name as "deployed"${details.columns}
       from installations i
@@ -80,13 +82,7 @@ async function* readPairs<Row extends CensusRow>(
       ${details.joins}
      where g.application_id = ${applicationId}::uuid ${ofEnvironment} ${ofServer}
      order by s.name collate "C"`;
-  const fetch = Prisma.sql`fetch ${Prisma.raw(String(CENSUS_PAGE))} from census`;
-  for (;;) {
-    const rows = await tx.$queryRaw<Row[]>(fetch);
-    if (rows.length > 0) yield rows;
-    // What is left of the cursor ends with the transaction.
-    if (rows.length < CENSUS_PAGE) return;
-  }
+  return snapshot.pages<Row>(pairs, CENSUS_PAGE);
 }
 
 /** Which gitdeploys of an application are initialized on which servers, by name. */
