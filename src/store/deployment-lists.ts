@@ -49,15 +49,16 @@ function readIds(
   applicationId: string,
   { after, limit }: { after: string | null; limit: number },
 ): Promise<{ id: string }[]> {
-  // In two statements, as one that covers both cases would look at all rows for either.
+  // In two statements, as one that covers both cases would look at all rows for either. `id` alone would be the text that
+  // is selected, which no index has.
   if (after === null) {
     return db.$queryRaw`
       select id::text from deployments where application_id = ${applicationId}::uuid
-       order by id desc limit ${limit}`;
+       order by deployments.id desc limit ${limit}`;
   }
   return db.$queryRaw`
     select id::text from deployments where application_id = ${applicationId}::uuid and id < ${after}::uuid
-     order by id desc limit ${limit}`;
+     order by deployments.id desc limit ${limit}`;
 }
 
 /** Deployments of which the rows are read at once, and steps that are held with them: one may have thousands. */
