@@ -96,15 +96,19 @@ export interface EventPage {
   readonly status: string;
   /** Whether there may be more already; false if these were all. */
   readonly isFull: boolean;
-  readonly events: readonly {
-    readonly id: bigint;
-    readonly kind: string;
-    /** What the event tells, as JSON in one line. */
-    readonly json: string;
-  }[];
+  readonly events: readonly EventText[];
 }
 
-type PageRow = { status: string; id: string | null; kind: string; json: string };
+/** An event as it only goes on. */
+export interface EventText {
+  readonly id: string;
+  readonly kind: string;
+  /** What the event tells, as JSON in one line. */
+  readonly json: string;
+}
+
+/** All but the status are null where there is no event. */
+type PageRow = EventText & { readonly status: string; readonly id: string | null };
 
 /**
  * Reads events together with the status of what they are about, in one look.
@@ -122,9 +126,8 @@ export async function readEventPage(
     subject.kind === 'job'
       ? { table: Prisma.sql`jobs`, column: Prisma.sql`job_id` }
       : { table: Prisma.sql`deployments`, column: Prisma.sql`deployment_id` };
-  // As text, as it only goes on: whoever appended it has written it in one line, whoever changed it by hand may not have.
   const rows = await database.statement<PageRow>(Prisma.sql`
-    select s.status::text as status, e.id, e.kind, translate(e.json, E'\\n\\r', '  ') as json
+    select s.status::text as status, e.id, e.kind, e.json
       from ${subjects.table} s left join lateral (
         select id, kind, json, sum(octet_length(json)) over (order by id rows unbounded preceding) as bytes
           from (select id, kind, data::text as json from events
@@ -133,15 +136,25 @@ export async function readEventPage(
      where s.id = ${subject.id}::uuid order by e.id`);
   const [first] = rows;
   if (first === undefined) return null;
-  const events = rows.flatMap(({ id, kind, json }) =>
-    id === null ? [] : { id: BigInt(id), kind, json },
-  );
-  const bytes = events.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
+  const events = first.id === null ? [] : rows.map(inOneLine);
   return {
     status: first.status,
-    isFull: events.length === limit || bytes >= limitBytes,
+    isFull: events.length === limit || countBytes(events) >= limitBytes,
     events,
   };
+}
+
+const LINE_BREAK = /[\n\r]/g;
+
+/** Whoever appended an event has written it in one line, whoever changed it by hand may not have. */
+function inOneLine(event: EventText): EventText {
+  const { id, kind, json } = event;
+  if (!json.includes('\n') && !json.includes('\r')) return event;
+  return { id, kind, json: json.replaceAll(LINE_BREAK, ' ') };
+}
+
+function countBytes(events: readonly EventText[]): number {
+  return events.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
 }
 
 /** How many different things a job has told, beside what it printed and how it ended: how far it has got. */
