@@ -8,17 +8,28 @@ const PAGES = Symbol('pages');
 
 /** A list that is read while it is sent, many elements at a time: what comes together is turned into text together. */
 export interface PagedList {
-  readonly [PAGES]: AsyncIterable<readonly unknown[]>;
+  /** The elements of each page as JSON, with commas between them. */
+  readonly [PAGES]: AsyncIterable<string>;
 }
 
 /** Takes pages of elements for one list of all of them. */
 export function paged(pages: AsyncIterable<readonly unknown[]>): PagedList {
+  return pagedJson(eachText(pages));
+}
+
+/** As `paged`, of elements that are JSON already, with commas between those of a page. */
+export function pagedJson(pages: AsyncIterable<string>): PagedList {
   return { [PAGES]: pages };
+}
+
+async function* eachText(pages: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
+  for await (const page of pages) yield JSON.stringify(page).slice(1, -1);
 }
 
 /**
  * JSON of which any list may be one that is read while it is sent, however deep in objects. Elements of lists are
- * ordinary JSON; members that are undefined are left out.
+ * ordinary JSON. A member may be a function that gives it when its turn comes, as what the lists before have shown is
+ * known then; members that are undefined are left out.
  */
 export type StreamedJson = Readonly<Record<string, unknown>>;
 
@@ -72,8 +83,8 @@ async function* write(value: unknown): AsyncGenerator<string> {
   } else if (isPaged(value)) {
     let separator = '[';
     for await (const page of value[PAGES]) {
-      if (page.length === 0) continue;
-      yield separator + JSON.stringify(page).slice(1, -1);
+      if (page === '') continue;
+      yield separator + page;
       separator = ',';
     }
     yield separator === '[' ? '[]' : ']';
@@ -86,7 +97,8 @@ async function* write(value: unknown): AsyncGenerator<string> {
     yield separator === '[' ? '[]' : ']';
   } else {
     let separator = '{';
-    for (const [key, member] of Object.entries(value)) {
+    for (const [key, given] of Object.entries(value)) {
+      const member: unknown = typeof given === 'function' ? given() : given;
       if (member === undefined) continue;
       yield `${separator}${JSON.stringify(key)}:`;
       yield* write(member);

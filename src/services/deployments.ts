@@ -6,6 +6,11 @@ import type { Db } from '../store/database.ts';
 import * as lists from '../store/deployment-lists.ts';
 import * as store from '../store/deployments.ts';
 import { appendEvent } from '../store/events.ts';
+import {
+  type DeploymentPage,
+  type ListedDeployment,
+  readDeployments as readListed,
+} from '../store/listed-deployments.ts';
 import { recordAudit } from './audit.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { type PageOf, type ServiceContext, toPage } from './context.ts';
@@ -14,7 +19,10 @@ import { draftDeployment, type NewDeployment, recorded } from './deployment-draf
 import { type Job, recordJob, ringJob } from './jobs.ts';
 import { requireApplication } from './lookup.ts';
 import type { PlanWarning } from './plan-warnings.ts';
+import { readAhead } from './read-ahead.ts';
 
+export type { ListedDeployment } from '../store/listed-deployments.ts';
+export type { ShownBatch, ShownPlan, ShownStep } from '../store/deployments.ts';
 export type DeploymentDetails = store.DeploymentRow & { readonly applicationName: string };
 
 /**
@@ -107,17 +115,24 @@ export async function* readDeploymentIds(
 }
 
 /**
- * Deployments of an application in the order of their ids given, some at a time as they are taken; those that are gone
- * by now are left out.
+ * A page of deployments with all about them, newest first, some at a time as they are taken and as many ahead. If there is
+ * no such application, `not_found` is thrown where the first ones would be.
  */
-export async function* readDeployments(
+export function readDeployments(
   { database }: ServiceContext,
   applicationName: string,
-  ids: readonly string[],
-): AsyncGenerator<DeploymentDetails[]> {
-  for await (const rows of lists.readDeployments(database, ids)) {
-    yield rows.map((row) => ({ ...row, applicationName }));
-  }
+  page: { limit: number; after?: string | undefined },
+): DeploymentPage {
+  const { pages, next } = readListed(database, applicationName, page);
+  const found = async function* (): AsyncGenerator<ListedDeployment[]> {
+    let isEmpty = true;
+    for await (const some of pages) {
+      isEmpty = false;
+      yield some;
+    }
+    if (isEmpty) await requireApplication(database.db, applicationName);
+  };
+  return { pages: readAhead(found()), next };
 }
 
 /** @throws {AppError} `not_found` */

@@ -39,6 +39,30 @@ export type DeploymentRow = DeploymentHead & {
   readonly rollbackBatches: BatchRow[];
 };
 
+/** What is shown of a deployment beside its row: part of a `DeploymentRow`, and all that a list reads. */
+export interface ShownPlan {
+  readonly commits: readonly ShownCommit[];
+  readonly batches: readonly ShownBatch[];
+  readonly rollbackBatches: readonly ShownBatch[];
+}
+export type ShownCommit = Pick<CommitRow, 'gitrepoName' | 'branch' | 'commit' | 'changedFiles'>;
+export type ShownBatch = Omit<Batch, 'id' | 'deploymentId' | 'phase'> & {
+  readonly steps: readonly ShownStep[];
+};
+export type ShownStep = Pick<
+  Step,
+  | 'serverName'
+  | 'gitdeployName'
+  | 'status'
+  | 'fromCommit'
+  | 'toCommit'
+  | 'attempts'
+  | 'error'
+  | 'logExcerpt'
+  | 'startedAt'
+  | 'finishedAt'
+>;
+
 const STEPS_PER_INSERT = 5000;
 
 const ACTIVE_STATUSES: readonly DeploymentStatus[] = [
@@ -173,23 +197,17 @@ export async function findDeployment(db: Db, id: string): Promise<DeploymentRow 
   return toDeploymentRow(head(deployment), commits, batches);
 }
 
-/** How the parts of a deployment are read: in the order in which they run, or are shown. */
-export const COMMIT_ORDER = [
-  { gitrepoName: 'asc' },
-  { branch: 'asc' },
-] as const satisfies Prisma.DeploymentCommitOrderByWithRelationInput[];
-export const BATCHES = {
-  orderBy: { index: 'asc' },
-  include: { steps: { orderBy: [{ serverName: 'asc' }, { gitdeployName: 'asc' }] } },
-} as const satisfies Prisma.BatchFindManyArgs;
-
+/** The parts in the order in which they run, or are shown. */
 const WITH_PLAN = {
-  commits: { orderBy: [...COMMIT_ORDER] },
-  batches: BATCHES,
-} as const satisfies Prisma.DeploymentInclude;
+  commits: { orderBy: [{ gitrepoName: 'asc' }, { branch: 'asc' }] },
+  batches: {
+    orderBy: { index: 'asc' },
+    include: { steps: { orderBy: [{ serverName: 'asc' }, { gitdeployName: 'asc' }] } },
+  },
+} satisfies Prisma.DeploymentInclude;
 
 /** Puts a deployment together of its row and what belongs to it, in order. */
-export function toDeploymentRow(
+function toDeploymentRow(
   deployment: DeploymentHead,
   commitRows: readonly DeploymentCommit[],
   batches: readonly BatchRow[],

@@ -1,16 +1,18 @@
 import type { z } from 'zod';
 import { computeProgress, deploymentLifecycle, isFinal } from '../../domain/deployment-state.ts';
 import type { DeploymentPlan } from '../../services/deployment-plan.ts';
-import type { DeploymentDetails } from '../../services/deployments.ts';
+import type {
+  DeploymentDetails,
+  ShownBatch,
+  ShownPlan,
+  ShownStep,
+} from '../../services/deployments.ts';
 import type * as schemas from '../schemas/deployments.ts';
 import { toStoredError } from './json.ts';
 import { toTime, toTimeOrNull } from './time.ts';
 
 type Wire = z.infer<typeof schemas.Deployment>;
-type BatchRow = DeploymentDetails['batches'][number];
-type StepRow = BatchRow['steps'][number];
 
-/** In the order of the schema, as lists go out without it. */
 export function toDeployment(deployment: DeploymentDetails): Wire {
   return {
     id: deployment.id,
@@ -22,7 +24,7 @@ export function toDeployment(deployment: DeploymentDetails): Wire {
     target: deployment.target,
     options: deployment.options,
     error: toStoredError(deployment.error),
-    progress: toProgress(deployment.batches.flatMap((batch) => batch.steps)),
+    progress: toProgress(deployment.batches),
     created_datetime: toTime(deployment.createdAt),
     started_at: toTimeOrNull(deployment.startedAt),
     finished_at: toTimeOrNull(
@@ -101,7 +103,7 @@ export function toWarnings(
 }
 
 /** A gitrepo's name has no `/`, so the two kinds of keys cannot be taken for each other. */
-function toCommits(rows: DeploymentDetails['commits']): Wire['commits'] {
+export function toCommits(rows: ShownPlan['commits']): Wire['commits'] {
   const isAlone = (name: string): boolean =>
     rows.filter((row) => row.gitrepoName === name).length === 1;
   return Object.fromEntries(
@@ -112,7 +114,7 @@ function toCommits(rows: DeploymentDetails['commits']): Wire['commits'] {
   );
 }
 
-function toBatch(batch: BatchRow): Wire['batches'][number] {
+export function toBatch(batch: ShownBatch): Wire['batches'][number] {
   return {
     index: batch.index,
     slice: batch.slice,
@@ -130,7 +132,7 @@ function toBatch(batch: BatchRow): Wire['batches'][number] {
   };
 }
 
-function toStep(step: StepRow): Wire['batches'][number]['steps'][number] {
+function toStep(step: ShownStep): Wire['batches'][number]['steps'][number] {
   return {
     server: step.serverName,
     gitdeploy: step.gitdeployName,
@@ -147,8 +149,10 @@ function toStep(step: StepRow): Wire['batches'][number]['steps'][number] {
   };
 }
 
-function toProgress(steps: readonly StepRow[]): Wire['progress'] {
-  const counts: Partial<Record<StepRow['status'], number>> = {};
-  for (const { status } of steps) counts[status] = (counts[status] ?? 0) + 1;
+export function toProgress(batches: readonly ShownBatch[]): Wire['progress'] {
+  const counts: Partial<Record<ShownStep['status'], number>> = {};
+  for (const { steps } of batches) {
+    for (const { status } of steps) counts[status] = (counts[status] ?? 0) + 1;
+  }
   return computeProgress(counts);
 }

@@ -9,10 +9,11 @@ import { getJob, type Job } from '../../services/jobs.ts';
 import type { ControlledDeployment as ControlledDeploymentRow } from '../../services/locked-deployment.ts';
 import { type StreamPlaces, sendEventStream } from '../event-stream.ts';
 import type { Api } from '../fastify-types.ts';
-import { paged, sendJsonStream } from '../json-stream.ts';
+import { paged, pagedJson, sendJsonStream } from '../json-stream.ts';
 import { callerOf } from '../plugins/authentication.ts';
 import { toDeployment, toDeploymentPlan, toWarnings } from '../resources/deployments.ts';
 import { toJobSummary } from '../resources/jobs.ts';
+import { toDeploymentsJson } from '../resources/listed-deployments.ts';
 import {
   ControlledDeployment,
   DeployBody,
@@ -91,12 +92,15 @@ export function addDeploymentRoutes(app: Api, context: ServiceContext, places: S
         await sendJsonStream(reply, { application, deployments: paged(ids) });
         return reply;
       }
-      const { rows: ids, next } = await service.listDeployments(context, application, {
-        limit,
-        after,
-      });
-      const deployments = request.query.details ? paged(showAll(context, application, ids)) : ids;
-      await sendJsonStream(reply, { application, deployments, next: next ?? undefined });
+      const page = { limit, after };
+      if (request.query.details) {
+        const { pages, next } = service.readDeployments(context, application, page);
+        const deployments = pagedJson(toDeploymentsJson(pages, application));
+        await sendJsonStream(reply, { application, deployments, next: () => next() ?? undefined });
+        return reply;
+      }
+      const { rows: ids, next } = await service.listDeployments(context, application, page);
+      await sendJsonStream(reply, { application, deployments: ids, next: next ?? undefined });
       return reply;
     },
   });
@@ -249,14 +253,4 @@ async function settlePreflight(
   reply.code(200);
   if (isDone) return PreflightResult.parse(summary.result);
   return { job_id: summary.job_id, status: summary.status === 'queued' ? 'queued' : 'running' };
-}
-
-async function* showAll(
-  context: ServiceContext,
-  application: string,
-  ids: readonly string[],
-): AsyncGenerator<z.infer<typeof Deployment>[]> {
-  for await (const rows of service.readDeployments(context, application, ids)) {
-    yield rows.map(toDeployment);
-  }
 }
