@@ -107,8 +107,7 @@ export interface EventText {
   readonly json: string;
 }
 
-/** All but the status are null where there is no event. */
-type PageRow = EventText & { readonly status: string; readonly id: string | null };
+type PageRow = { readonly status: string } & (EventText | { readonly id: null });
 
 /**
  * Reads events together with the status of what they are about, in one look.
@@ -136,7 +135,7 @@ export async function readEventPage(
      where s.id = ${subject.id}::uuid order by e.id`);
   const [first] = rows;
   if (first === undefined) return null;
-  const events = first.id === null ? [] : rows.map(inOneLine);
+  const events = rows.flatMap((row) => (row.id === null ? [] : inOneLine(row)));
   return {
     status: first.status,
     isFull: events.length === limit || countBytes(events) >= limitBytes,
