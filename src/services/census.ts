@@ -11,14 +11,10 @@ import {
   UNGROUPED,
 } from '../domain/census.ts';
 import { requireKnown } from '../domain/unknown-names.ts';
+import { readCensus, readCensusDetails } from '../store/census.ts';
 import type { Db } from '../store/database.ts';
 import { listGroupGitdeploys } from '../store/groups.ts';
-import {
-  listInstallationPairs,
-  readCensus,
-  readCensusDetails,
-  type CensusDetailsRow as StoredDetailsRow,
-} from '../store/installations.ts';
+import { listInstallationPairs } from '../store/installations.ts';
 import { listServerPlaces } from '../store/servers.ts';
 import type { AuthenticatedCaller } from './authentication.ts';
 import { visibleServers } from './authorization.ts';
@@ -51,11 +47,11 @@ export async function getCensus(
     const json = details
       ? await writeCensus(
           startCensus<CensusDetailsRow, CensusDetailsLeaf>({ ...options, leafOf: toDetailsLeaf }),
-          eachServer(readCensusDetails(snapshot, of), toDetailsRow),
+          readCensusDetails(snapshot, of),
         )
       : await writeCensus(
           startCensus<CensusRow, CensusLeaf>({ ...options, leafOf: toLeaf }),
-          eachServer(readCensus(snapshot, of), (row) => row),
+          readCensus(snapshot, of),
         );
     return { json, groups: groups.map(({ name }) => name) };
   });
@@ -67,30 +63,10 @@ export async function getCensus(
 
 async function writeCensus<Row extends CensusRow>(
   census: CensusWriter<Row>,
-  servers: AsyncIterable<readonly Row[]>,
+  pages: AsyncIterable<readonly (readonly Row[])[]>,
 ): Promise<string> {
-  for await (const rows of servers) census.addServer(rows);
+  for await (const servers of pages) for (const rows of servers) census.addServer(rows);
   return census.toJson();
-}
-
-/** All rows of one server at a time. They come sorted by server, which is complete when the next one begins. */
-async function* eachServer<Stored extends CensusRow, Row>(
-  pages: AsyncIterable<readonly Stored[]>,
-  toRow: (row: Stored) => Row,
-): AsyncGenerator<Row[]> {
-  let server: string | null = null;
-  let rows: Row[] = [];
-  for await (const page of pages) {
-    for (const row of page) {
-      if (row.server !== server && rows.length > 0) {
-        yield rows;
-        rows = [];
-      }
-      server = row.server;
-      rows.push(toRow(row));
-    }
-  }
-  if (rows.length > 0) yield rows;
 }
 
 /** Says of what shows nothing whether that is because a name was mistaken. @throws {AppError} `invalid_input` */
@@ -118,12 +94,4 @@ async function requireKnownFilter(
     groups: { asked: asked(group), known: [...of.groups, UNGROUPED] },
     servers: { asked: asked(server), known: [...seen, ...shown] },
   });
-}
-
-function toDetailsRow(row: StoredDetailsRow): CensusDetailsRow {
-  return {
-    ...row,
-    deployedAt: row.deployedAt?.toISOString() ?? null,
-    observedAt: row.observedAt?.toISOString() ?? null,
-  };
 }

@@ -21,8 +21,8 @@ import { requireApplication } from './lookup.ts';
 import type { PlanWarning } from './plan-warnings.ts';
 import { readAhead } from './read-ahead.ts';
 
-export type { ListedDeployment } from '../store/listed-deployments.ts';
 export type { ShownBatch, ShownPlan, ShownStep } from '../store/deployments.ts';
+export type { ListedDeployment } from '../store/listed-deployments.ts';
 export type DeploymentDetails = store.DeploymentRow & { readonly applicationName: string };
 
 /**

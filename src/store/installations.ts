@@ -1,89 +1,12 @@
 import { getOrAdd } from '../domain/get-or-add.ts';
 import type { Db } from './database.ts';
 import { type Drift, type Installation, Prisma } from './generated/client.ts';
-import { IS_BEHIND } from './missed.ts';
 import { type DriftChange, recordServerNotices } from './server-notices.ts';
-import type { Snapshot } from './snapshot.ts';
 
 export type InstallationRow = Installation;
 
 /** Stands for HEAD where the clone is gone; what a next deployment goes on from is still known then. */
 export const NO_HEAD = '';
-
-/** An installation with what the census tells of it. */
-export interface CensusRow {
-  readonly server: string;
-  readonly environment: string;
-  readonly gitdeploy: string;
-  readonly committed: string | null;
-  readonly deployed: string | null;
-}
-
-/** The same with details. */
-export interface CensusDetailsRow extends CensusRow {
-  /** What HEAD is: a commit of the gitrepo, as Muster brought it, or what others made; null if there is no clone. */
-  readonly deployedCommit: string | null;
-  readonly deployedAt: Date | null;
-  readonly deploymentId: string | null;
-  readonly drift: Drift;
-  readonly observedAt: Date | null;
-  /** The build that it has missed. */
-  readonly behind: string | null;
-}
-
-export interface CensusRowsFilter {
-  readonly applicationId: string;
-  readonly environment?: string | undefined;
-  readonly server?: string | undefined;
-}
-
-/** All pairs of an application for the census, server by server in the order of their names, `CENSUS_PAGE` at a time. */
-export function readCensus(
-  snapshot: Snapshot,
-  filter: CensusRowsFilter,
-): AsyncGenerator<CensusRow[]> {
-  return readPairs(snapshot, filter, { columns: Prisma.empty, joins: Prisma.empty });
-}
-
-/** As `readCensus`, with details. */
-export function readCensusDetails(
-  snapshot: Snapshot,
-  filter: CensusRowsFilter,
-): AsyncGenerator<CensusDetailsRow[]> {
-  return readPairs(snapshot, filter, {
-    columns: Prisma.sql`,
-      case when i.deployed_build_id is null and i.deployment_id is null
-           then nullif(i.head_commit, ${NO_HEAD}) else i.deployed_commit end as "deployedCommit",
-      i.deployed_at as "deployedAt", i.deployment_id::text as "deploymentId", i.drift::text as "drift",
-      i.observed_at as "observedAt", mb.name as "behind"`,
-    joins: Prisma.sql`left join builds mb on mb.id = i.missed_build_id and ${IS_BEHIND}`,
-  });
-}
-
-const CENSUS_PAGE = 1000;
-
-function readPairs<Row extends CensusRow>(
-  snapshot: Snapshot,
-  { applicationId, environment, server }: CensusRowsFilter,
-  details: { readonly columns: Prisma.Sql; readonly joins: Prisma.Sql },
-): AsyncGenerator<Row[]> {
-  const ofEnvironment =
-    environment === undefined ? Prisma.empty : Prisma.sql`and s.environment = ${environment}`;
-  const ofServer = server === undefined ? Prisma.empty : Prisma.sql`and s.name = ${server}`;
-  const pairs = Prisma.sql`
-    select s.name as "server", s.environment, g.name as "gitdeploy",
-           cb.name as "committed", db.name as "deployed"${details.columns}
-      from installations i
-      join gitdeploys g on g.id = i.gitdeploy_id
-      join servers s on s.id = i.server_id
-      left join gitrepo_branches b on b.gitrepo_id = g.gitrepo_id and b.name = g.branch
-      left join builds cb on cb.id = b.committed_build_id
-      left join builds db on db.id = i.deployed_build_id
-      ${details.joins}
-     where g.application_id = ${applicationId}::uuid ${ofEnvironment} ${ofServer}
-     order by s.name collate "C"`;
-  return snapshot.pages<Row>(pairs, CENSUS_PAGE);
-}
 
 /** Which gitdeploys of an application are initialized on which servers, by name. */
 export async function listInstallationPairs(
