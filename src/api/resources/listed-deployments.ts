@@ -8,11 +8,12 @@ export async function* toDeploymentsJson(
   pages: AsyncIterable<readonly ListedDeployment[]>,
   application: string,
 ): AsyncGenerator<string> {
+  const name = json(application);
   for await (const page of pages) {
     let text = '';
     for (const listed of page) {
       if (text !== '') text += ',';
-      text += toJson(listed, application);
+      text += toJson(listed, name);
     }
     yield text;
   }
@@ -21,9 +22,9 @@ export async function* toDeploymentsJson(
 const json = JSON.stringify;
 
 /** What `toDeployment` gives, in the order of the schema, without objects that would be made only to be written. */
-function toJson({ head, plan }: ListedDeployment, application: string): string {
+function toJson({ head, plan }: ListedDeployment, applicationJson: string): string {
   const finishedAt = isFinal(deploymentLifecycle, head.status) ? head.finishedAt : null;
-  return `{"id":"${head.id}","application":${json(application)},"build":${json(head.buildName)},"username":${json(
+  return `{"id":"${head.id}","application":${applicationJson},"build":${json(head.buildName)},"username":${json(
     head.username,
   )},"reason":${json(head.reason)},"status":"${head.status}","target":${head.target},"options":${
     head.options
