@@ -123,9 +123,16 @@ const COMMANDS: readonly (readonly [string, RegExp])[] = [
   ['switch', /muster: deploy/],
 ];
 
+/** Of texts that servers keep, by the name under which they are called from then on. */
+const operationOfText = new Map<string, string>();
+
 function nameOf(command: string): string {
   const text = command.replaceAll(/\\0([0-7]{3})/g, (_, octal: string) =>
     String.fromCharCode(Number.parseInt(octal, 8)),
   );
-  return COMMANDS.find(([, pattern]) => pattern.test(text))?.[0] ?? 'other command';
+  const said = COMMANDS.find(([, pattern]) => pattern.test(text))?.[0];
+  const textName = /' ([0-9a-f]{40})$/.exec(command)?.[1];
+  if (textName === undefined) return said ?? 'other command';
+  if (said !== undefined) operationOfText.set(textName, said);
+  return said ?? operationOfText.get(textName) ?? 'other command';
 }
