@@ -1,36 +1,16 @@
-import { parseArgs } from 'node:util';
-import { type ChaosMode, startLab } from '../../test/chaos/lab.ts';
+import { startLab } from '../../test/chaos/lab.ts';
 import { killAt, type Round, randomRound, recordBoundaries } from '../../test/chaos/rounds.ts';
 import { sshFleetAvailable } from '../fleet/ssh-fleet.ts';
+import { type ChaosOptions, HELP, readOptions } from './options.ts';
 import { writeReport } from './report.ts';
 
-// tsx scripts/chaos/main.ts [--mode distributed|embedded] [--rounds 500] [--seed 1] [--points all|none|<every nth>] [--report]
-
-const { values } = parseArgs({
-  options: {
-    mode: { type: 'string', default: 'distributed' },
-    rounds: { type: 'string', default: '500' },
-    seed: { type: 'string', default: '1' },
-    points: { type: 'string', default: 'all' },
-    servers: { type: 'string', default: '4' },
-    workers: { type: 'string', default: '2' },
-    slices: { type: 'string', default: '2' },
-    report: { type: 'string' },
-  },
-});
-
-const mode: ChaosMode = values.mode === 'embedded' ? 'embedded' : 'distributed';
+const options = readFromCommandLine();
 const { available, reason } = await sshFleetAvailable();
 if (!available) throw new Error(reason);
 const stopping = new AbortController();
 process.once('SIGINT', () => stopping.abort());
 
-const lab = await startLab({
-  mode,
-  servers: Number(values.servers),
-  workers: Number(values.workers),
-  slices: Number(values.slices),
-});
+const lab = await startLab(options);
 const rounds: Round[] = [];
 let build = 0;
 const nextBuild = (): string => {
@@ -59,15 +39,15 @@ const attempt = async (what: string, run: () => Promise<Round>): Promise<void> =
 try {
   const recorded = await recordBoundaries(lab, nextBuild());
   tell(recorded);
-  const every = { all: 1, none: Number.POSITIVE_INFINITY }[values.points] ?? Number(values.points);
+  const every = options.everyPoint ?? Number.POSITIVE_INFINITY;
   const labels = recorded.seen.filter((_, index) => (index + 1) % every === 0);
   for (const { label } of labels) {
     if (stopping.signal.aborted) break;
     await attempt(label, () => killAt(lab, nextBuild(), new Set([label])));
   }
   const boundaries = recorded.seen.length;
-  for (let i = 0; i < Number(values.rounds) && !stopping.signal.aborted; i += 1) {
-    const seed = Number(values.seed) + i;
+  for (let i = 0; i < options.rounds && !stopping.signal.aborted; i += 1) {
+    const seed = options.seed + i;
     await attempt(`seed ${seed}`, () => randomRound(lab, nextBuild(), { seed, boundaries }));
   }
 } catch (error) {
@@ -79,6 +59,18 @@ try {
 const wrong = rounds.filter(({ violations }) => violations.length > 0).length;
 process.stdout.write(`${rounds.length} rounds, ${wrong} of them wrong\n`);
 if (wrong > 0) process.exitCode = 1;
-if (values.report !== undefined) await writeReport(values.report, { mode, rounds });
+if (options.report !== null) await writeReport(options.report, { mode: options.mode, rounds });
 // Whatever a broken-off round has left open must not keep this process.
 process.exit();
+
+function readFromCommandLine(): ChaosOptions {
+  try {
+    const read = readOptions(process.argv.slice(2));
+    if (read !== 'help') return read;
+    console.log(HELP);
+    return process.exit(0);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${HELP}`);
+    return process.exit(2);
+  }
+}
