@@ -5,8 +5,8 @@ import { GIT_PRELUDE } from './git-prelude.ts';
  *
  * The lock is `.git/muster.lock`, a folder, with `owner` in it: fence, process, that process's start time, holder.
  * It is taken over when the process and all that it started have ended, whatever the fences: while they live, two
- * would work in one clone. Who only waits for a go (`AWAIT_GO`) is sent away by
- * a later fence. The fence is the highest number that was ever let in; an older one is refused for good.
+ * would work in one clone. Who only waits for a go (`AWAIT_GO`) is sent away by a later fence. The fence is the highest
+ * number that was ever let in; an older one is refused for good.
  */
 export const CLONE_LOCK_PRELUDE = String.raw`${GIT_PRELUDE}
 locked=false

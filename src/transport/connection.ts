@@ -27,8 +27,8 @@ export interface ServerTarget {
 /** How one script is run. */
 export interface RunOptions {
   /**
-   * Called when the script has been started, and again if the server then turns out to need it sent once more. Read with back-pressure; destroyed if the script
-   * ends first.
+   * Called when the script has been started, and again if the server then turns out to need it sent once more. Read with
+   * back-pressure; destroyed if the script ends first.
    */
   readonly stdin?: () => Readable;
   readonly signal?: AbortSignal;

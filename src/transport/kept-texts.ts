@@ -1,10 +1,11 @@
+import { getOrAdd } from '../domain/get-or-add.ts';
 import type { RemoteScript } from '../remote/script.ts';
 import { nameOfText } from './quote.ts';
 
 /** A shorter text is not worth the work that it takes the server to keep it and to look at it again. */
 const MIN_CHARACTERS = 4096;
-/** A server that has forgotten so many in a row keeps none, as when its user has no home. */
-const MAX_MISSES = 3;
+/** A text that a server has not known so often, each time after it was asked to keep it, it cannot keep. */
+const MAX_MISSES = 2;
 
 /** Which texts of scripts a server keeps, as far as this process knows. */
 export interface KeptTexts {
@@ -22,19 +23,24 @@ export interface KeptTexts {
  * they were sent, and may lose them at any time.
  */
 export function makeKeptTexts(): KeptTexts {
-  const kept = new Set<string>();
-  let misses = 0;
+  /** Of each name how often in a row the server did not know it, and whether it was asked to keep it since. */
+  const texts = new Map<string, { misses: number; isKept: boolean }>();
+  const textOf = (script: RemoteScript) =>
+    getOrAdd(texts, nameOfText(script), () => ({ misses: 0, isKept: false }));
   return {
     formFor: (script) => {
-      if (misses >= MAX_MISSES || script.text.length < MIN_CHARACTERS) return undefined;
-      return kept.has(nameOfText(script)) ? 'name' : 'keep';
+      if (script.text.length < MIN_CHARACTERS) return undefined;
+      const { misses, isKept } = textOf(script);
+      if (misses >= MAX_MISSES) return undefined;
+      return isKept ? 'name' : 'keep';
     },
     add: (script) => {
-      kept.add(nameOfText(script));
+      textOf(script).isKept = true;
     },
     called: (script, isKnown) => {
-      misses = isKnown ? 0 : misses + 1;
-      if (!isKnown) kept.delete(nameOfText(script));
+      const text = textOf(script);
+      text.misses = isKnown ? 0 : text.misses + 1;
+      if (!isKnown) text.isKept = false;
     },
   };
 }

@@ -107,6 +107,14 @@ describe.skipIf(!(await requireSshFleet()))('a server that is far', () => {
     expect((await run(script(TEXT, 'a'))).bytes).toBeLessThan(SHORT);
   });
 
+  it('goes on to be called by names after it has lost all texts at once', async () => {
+    const scripts = ['1', '2', '3', '4'].map((which) => script(`${TEXT}echo ${which}\n`));
+    for (const one of scripts) await run(one);
+    await onServer('rm -r /root/.cache/muster');
+    for (const one of scripts) expect((await run(one)).bytes).toBeGreaterThan(LONG);
+    for (const one of scripts) expect((await run(one)).bytes).toBeLessThan(SHORT);
+  });
+
   it('that cannot keep it is sent it each time, and after a while not by its name before', async () => {
     await onServer(
       'mkdir -p /root/.cache && rm -rf /root/.cache/muster && echo >/root/.cache/muster',

@@ -4,7 +4,7 @@ export interface Seat {
   arrive(): void;
   /** Says that the others need not wait for it, as it has failed or has nothing to do. May be repeated. */
   leave(): void;
-  /** Resolves when all others have arrived or left, or were waited for long enough; never rejects. */
+  /** Resolves when all have arrived or left, or were waited for long enough; never rejects. */
   readonly opened: Promise<void>;
 }
 
