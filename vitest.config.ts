@@ -1,5 +1,4 @@
 import { defineConfig } from 'vitest/config';
-import { LongFirst } from './test/support/long-first.ts';
 
 // What decides without touching the world; needs no database and is done in a second.
 const PURE = ['test/domain/**/*.test.ts', 'test/remote/**/*.test.ts'];
@@ -12,7 +11,6 @@ export default defineConfig({
   test: {
     // Every test file has servers of its own beside it and mostly waits for them.
     maxWorkers: 3,
-    sequence: { sequencer: LongFirst },
     projects: [
       { test: { name: 'unit', include: PURE, testTimeout: 60_000, sequence: { groupOrder: 0 } } },
       {
