@@ -80,7 +80,13 @@ identify_self() {
 
 # signal_group NAME PID: to that process group, or where there is none, to the process. In the one form that dash, bash
 # and busybox take alike.
-signal_group() { kill "-$1" "-$2" 2>/dev/null || kill "-$1" "$2" 2>/dev/null; }
+signal_group() {
+  kill "-$1" "-$2" 2>/dev/null || {
+    kill "-$1" "$2" 2>/dev/null || return
+    # Between the two it may have become a group, and have started something.
+    kill "-$1" "-$2" 2>/dev/null || :
+  }
+}
 
 # lives PID IDENTITY: whether that process, or one that it started in its process group, still runs.
 # Zombies do not count: where nobody reaps them, as in many containers, they stay for ever.
