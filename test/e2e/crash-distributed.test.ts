@@ -43,9 +43,10 @@ describe.skipIf(!available)(
         const message = kinds.find((kind) => kind.startsWith('after redis')) ?? 'after redis';
         const must = ['before server switch', 'after postgresql update steps', message];
         for (const kind of must) expect(kinds).toContain(kind);
-        const rounds = await killAtEach(lab, nextBuild, kinds);
+        const met = inTurn(kinds);
+        const rounds = await killAtEach(lab, nextBuild, met);
         expect(rounds.filter(({ violations }) => violations.length > 0)).toEqual([]);
-        expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(kinds.length);
+        expect(rounds.flatMap(({ struck }) => struck).length).toBeGreaterThanOrEqual(met.length);
       },
       LONG_MS,
     );
@@ -97,3 +98,22 @@ describe.skipIf(!available)(
     );
   },
 );
+
+/**
+ * Every command on a server before and after it; of writes and messages, which follow one another so closely that after the
+ * one is nearly before the next, each kind in one of both ways, in turn.
+ */
+function inTurn(kinds: readonly string[]): string[] {
+  const names = new Map<string, number>();
+  for (const kind of kinds) {
+    const name = kind.replace(/^(before|after) /, '');
+    if (!names.has(name)) names.set(name, names.size);
+  }
+  return kinds.filter((kind) => {
+    const [, moment, name = ''] = /^(before|after) (.*)$/.exec(kind) ?? [];
+    if (moment === undefined || name.startsWith('server ')) return true;
+    const other = moment === 'before' ? 'after' : 'before';
+    const isMet = (names.get(name) ?? 0) % 2 === (moment === 'before' ? 0 : 1);
+    return isMet || !kinds.includes(`${other} ${name}`);
+  });
+}
